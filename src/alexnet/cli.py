@@ -1,0 +1,271 @@
+"""The command line: verbs, thin. Every verb imports what it needs when it runs."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alexnet.errors import InterruptedRunError, UserError
+
+_USER_ERROR = 2
+_INTERRUPTED = 130
+
+Command = Callable[..., None]
+
+
+def main() -> None:
+    """Run the command line; exit codes 0 done, 2 the user can mend it, 130 interrupted."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    sys.exit(run(arguments, debug))
+
+
+def run(arguments: list[str], debug: bool = False) -> int:
+    """Run a command and return its exit code."""
+    _end_on_sigterm()
+    try:
+        verbs.main(args=arguments, prog_name="alexnet", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except (UserError, click.ClickException) as error:
+        if debug:
+            raise
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        return _complain(" ".join(text.split()), _USER_ERROR)
+    except InterruptedRunError as stopped:
+        return _complain(str(stopped), _INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted", _INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"alexnet: {line}", file=sys.stderr)
+    return code
+
+
+def _end_on_sigterm() -> None:
+    """SIGTERM ends like Ctrl-C; the training loop answers both between two steps."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
+
+
+class Verbs(click.Group):
+    """A group that suggests the verb that was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with our wording for an unknown verb."""
+        from alexnet.suggest import unknown
+
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UserError(unknown("verb", args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="alexnet")
+def verbs() -> None:
+    """The AlexNet of 2012: train it, measure it, use it, look inside.
+
+    Start with `alexnet train` (embedded digits) or `alexnet train FOLDER` (your images).
+    Every verb takes --json (one document on stdout) and --debug (show the traceback).
+    """
+
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_device = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=None, help="Where to compute."
+)
+_views = click.option(
+    "--views",
+    type=click.Choice(["1", "10"]),
+    default=None,
+    help="Centre patch, or the paper's ten patches with probabilities averaged.",
+)
+
+
+@verbs.command()
+@click.argument("data", required=False)
+@click.option("--recipe", default=None, help="A named run; default: chosen for the data.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/NAME]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A config.json.")
+@click.option("--epochs", type=int, help="Passes over the training images.")
+@click.option("--steps", type=int, help="End after so many updates.")
+@click.option("--batch-size", type=int, help="Images in a batch.")
+@click.option("--lr", type=float, help="Learning rate at the start.")
+@click.option("--variant", help="Which network; `alexnet info` lists them.")
+@click.option("--seed", type=int, help="Of weights, order, augmentation and dropout.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Of products.")
+@click.option("--devices", type=click.IntRange(1, 1), default=1, help="How many devices.")
+@click.option("--layout", type=click.Choice(["auto", "one"]), default="auto", help="On devices.")
+@click.option("--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@_views
+@_device
+@_as_json
+def train(
+    data: str | None,
+    recipe: str | None,
+    out: Path | None,
+    resume: Path | None,
+    config_file: Path | None,
+    changes: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    devices: int,
+    layout: str,
+    **named: Any,
+) -> None:
+    """Train a network on DATA: a folder of class folders, `digits`, or `cifar10`.
+
+    Without DATA the embedded handwritten digits are used. The run directory holds the weights,
+    the checkpoints, the metrics and report.html.
+    """
+    assignments = [*_assignments(named), *changes]
+    if resume is not None:
+        if data or recipe or out or config_file or assignments:
+            raise UserError(
+                "--resume continues a run with its own configuration; to change something, start "
+                f"a new run with --config {resume / 'config.json'}"
+            )
+        from alexnet.training.run import resume as resume_run
+
+        return _show_run(resume_run(resume), as_json)
+    from alexnet.config import read_config
+    from alexnet.training.run import create_run, resolve_config
+    from alexnet.training.run import resume as resume_run
+
+    if recipe and config_file:
+        raise UserError("--recipe and --config both say what to run; give one of them")
+    given = read_config(config_file) if config_file else None
+    config = resolve_config(data, recipe or "default", assignments, given)
+    if dry_run:
+        return click.echo(config.to_json(), nl=False)
+    return _show_run(resume_run(create_run(config, out)), as_json)
+
+
+def _assignments(named: dict[str, Any]) -> list[str]:
+    """The named options as `section.key=value`."""
+    homes = {
+        "epochs": "train.epochs",
+        "steps": "train.steps",
+        "batch_size": "train.batch_size",
+        "lr": "optimizer.lr",
+        "variant": "model.variant",
+        "seed": "train.seed",
+        "precision": "train.precision",
+        "device": "train.device",
+        "views": "evaluation.views",
+    }
+    return [f"{homes[name]}={value}" for name, value in named.items() if value is not None]
+
+
+def _show_run(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        return click.echo(json.dumps(result))
+    click.echo(_errors_in_words(result))
+    click.echo(
+        f"  {result['steps']} steps, {result['images_per_second']:.0f} images/s, "
+        f"{result['data_wait_fraction']:.1%} of the time waiting for data"
+    )
+    click.echo(f"  report   {Path(result['run']) / 'report.html'}")
+    return click.echo(f"  weights  {Path(result['run']) / 'weights.safetensors'}")
+
+
+def _errors_in_words(result: dict[str, Any]) -> str:
+    low, high = result["top1_error_interval"]
+    views = "centre patch" if result["views"] == 1 else "ten patches"
+    top5 = f", top-5 error {result['top5_error']:.2%}" if result.get("classes", 6) > 5 else ""
+    return (
+        f"top-1 error {result['top1_error']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5} "
+        f"on {result['images']} validation images, {views}"
+    )
+
+
+@verbs.command(name="eval")
+@click.argument("runs", nargs=-1, required=True)
+@click.argument("data")
+@click.option("--split", type=click.Choice(["val", "train"]), default="val", help="Which images.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, help="Images at a time.")
+@_views
+@_device
+@_as_json
+def evaluate(
+    runs: tuple[str, ...],
+    data: str,
+    split: str,
+    batch_size: int,
+    views: str | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Measure the error rates of RUNS on DATA; several runs: their probabilities averaged."""
+    from alexnet.evaluation.evaluate import evaluate as measure
+    from alexnet.evaluation.tables import per_class_lines
+
+    measured = measure(runs, data, split, int(views or 1), device or "auto", batch_size)
+    document = {**measured.to_json(), "runs": list(runs)}
+    if as_json:
+        return click.echo(json.dumps(document))
+    click.echo(_errors_in_words({**document, "classes": len(measured.classes)}))
+    return click.echo("\n".join(per_class_lines(measured)))
+
+
+@verbs.command()
+@click.argument("run_directory", metavar="RUN")
+@click.argument("paths", nargs=-1, required=True, metavar="IMAGE|FOLDER...")
+@click.option("--top", type=click.IntRange(min=1), default=5, help="How many classes to name.")
+@_views
+@_device
+@_as_json
+def predict(
+    run_directory: str,
+    paths: tuple[str, ...],
+    top: int,
+    views: str | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Say what is in images, with the network of RUN. A bad image is reported, not fatal."""
+    from alexnet.evaluation.predict import Predictor
+
+    predictor = Predictor(run_directory, device or "auto")
+    predictions = predictor(list(paths), top, int(views or 1))
+    if as_json:
+        return click.echo(json.dumps([entry.to_json() for entry in predictions]))
+    for entry in predictions:
+        named = ", ".join(f"{name} {value:.1%}" for name, value in entry.classes)
+        click.echo(f"{entry.path}: {entry.error or named}")
+    return None
+
+
+@verbs.command()
+@click.argument("what", required=False, metavar="[VARIANT|RUN]")
+@click.option("--diff", metavar="VARIANT", help="What differs from this variant.")
+@click.option("--classes", type=click.IntRange(min=1), default=1000, help="Outputs of fc8.")
+@_as_json
+def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> None:
+    """Show the layers of a variant or run: shapes, parameters, multiply-adds."""
+    from alexnet.model.describe import describe, difference_lines, layer_lines
+
+    description = describe(what or "paper", classes)
+    if diff is not None:
+        return click.echo("\n".join(difference_lines(description, describe(diff, classes))))
+    if as_json:
+        return click.echo(json.dumps(description.to_json()))
+    return click.echo("\n".join(layer_lines(description, list_variants=what is None)))

@@ -1,0 +1,1 @@
+"""Images: read as bytes, decoded to pixels, cut and coloured into batches."""

@@ -1,0 +1,12 @@
+"""The exceptions that cross rooms."""
+
+
+class UserError(Exception):
+    """Something the user can mend: one line that says what is wrong and how to mend it.
+
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+
+class InterruptedRunError(Exception):
+    """A run was asked to stop, and its state is saved; the command line exits with code 130."""

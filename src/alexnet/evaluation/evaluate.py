@@ -1,0 +1,190 @@
+"""Top-1 and top-5 error of one network or the average of several (paper, sections 4.1 and 6)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from alexnet.config import DataConfig
+from alexnet.data.augment import center_view, ten_views
+from alexnet.data.batches import cut
+from alexnet.data.pixels import ImageSet, load_images
+from alexnet.data.sources import Source, open_source
+from alexnet.errors import UserError
+from alexnet.evaluation.metrics import credit, wilson_interval
+from alexnet.model.network import AlexNet
+from alexnet.model.weights import load
+from alexnet.parallel.world import World, make_world
+from alexnet.progress import Meter
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, and the probabilities behind it.
+
+    Attributes:
+        probabilities: (N, C) float32, averaged over views and networks.
+        labels: (N,) int64.
+        keys: the name of each image.
+        classes: the names of the C classes.
+        views: 1 or 10.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    keys: Sequence[str]
+    classes: Sequence[str]
+    views: int
+
+    @property
+    def images(self) -> int:
+        """How many images were seen."""
+        return len(self.labels)
+
+    @property
+    def top1_error(self) -> float:
+        """The fraction of images whose label is not the most probable class."""
+        return self._error(1)
+
+    @property
+    def top5_error(self) -> float:
+        """The fraction of images whose label is not among the five most probable classes."""
+        return self._error(5)
+
+    @property
+    def loss(self) -> float:
+        """Mean of -log of the label's probability."""
+        own = self.probabilities[np.arange(self.images), self.labels].astype(np.float64)
+        # A probability that float32 cannot tell from 0 costs what its smallest value would.
+        return float(-np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean())
+
+    def to_json(self) -> dict[str, Any]:
+        """The measurement as the command line's JSON contract has it, without `runs`."""
+        return {
+            "images": self.images,
+            "views": self.views,
+            "top1_error": self.top1_error,
+            "top5_error": self.top5_error,
+            "top1_error_interval": list(wilson_interval(self.top1_error, self.images)),
+            "top5_error_interval": list(wilson_interval(self.top5_error, self.images)),
+            "loss": self.loss,
+        }
+
+    def _error(self, k: int) -> float:
+        earned = credit(torch.from_numpy(self.probabilities), torch.from_numpy(self.labels), k)
+        return (self.images - float(earned.sum())) / self.images
+
+
+def evaluate(
+    runs: Sequence[str | Path] | str | Path,
+    data: str,
+    split: str = "val",
+    views: int = 1,
+    device: str = "auto",
+    batch_size: int = 128,
+) -> Evaluation:
+    """Measure one run, or several with their probabilities averaged, on a split of `data`.
+
+    Raises:
+        UserError: no such run or data, classes that the network does not have, or runs whose
+            classes differ.
+    """
+    models = [load(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    if len({(model.classes, model.stored_size) for model in models}) > 1:
+        raise UserError("the runs differ in classes or image size; evaluate them one at a time")
+    source = match_classes(open_source(data), models[0].classes)
+    images = load_images(
+        source.validation if split == "val" else source.train,
+        models[0].stored_size,
+        DataConfig().workers,
+        f"decoding {source.name}",
+    )
+    world = make_world(device)
+    return average([evaluate_model(m, images, views, world, batch_size) for m in models])
+
+
+def match_classes(source: Source, classes: Sequence[str]) -> Source:
+    """The source with its labels renumbered to the classes of a network.
+
+    Raises:
+        UserError: the source has a class that the network does not know.
+    """
+    if tuple(source.classes) == tuple(classes):
+        return source
+    number = {name: index for index, name in enumerate(classes)}
+    strange = [name for name in source.classes if name not in number]
+    if strange:
+        raise UserError(
+            f"{source.name} has {len(strange)} classes that the network was not trained on "
+            f"(the first: {strange[0]!r}); the network has {len(classes)} classes, "
+            f"the data {len(source.classes)}"
+        )
+    new_labels = np.array([number[name] for name in source.classes], dtype=np.int64)
+    return replace(
+        source,
+        classes=tuple(classes),
+        train=replace(source.train, labels=new_labels[source.train.labels]),
+        validation=replace(source.validation, labels=new_labels[source.validation.labels]),
+    )
+
+
+def evaluate_model(
+    model: AlexNet,
+    images: ImageSet,
+    views: int,
+    world: World,
+    batch_size: int = 128,
+    show_progress: bool = True,
+) -> Evaluation:
+    """Measure a network in memory on decoded images, one or ten views of each.
+
+    Raises:
+        UserError: there is no image.
+    """
+    if not len(images):
+        raise UserError("there is no readable image to evaluate on")
+    blocks = predict_images(model, images, views, world, batch_size, show_progress)
+    probabilities = np.concatenate(list(blocks))
+    return Evaluation(probabilities, images.labels, images.keys, model.classes, views)
+
+
+@torch.inference_mode()
+def predict_images(
+    model: AlexNet,
+    images: ImageSet,
+    views: int,
+    world: World,
+    batch_size: int,
+    show_progress: bool = False,
+) -> Iterator[npt.NDArray[np.float32]]:
+    """(n, C) softmax probabilities of batch after batch, averaged over the views.
+
+    Section 4.1 averages "the predictions made by the network's softmax layer": probabilities, not
+    logits.
+    """
+    side = model.variant.image_size
+    corners = ten_views(images.size, side) if views == 10 else center_view(images.size, side)
+    model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval()
+    with Meter("evaluating", len(images), silent=not show_progress) as meter:
+        for start in range(0, len(images), batch_size):
+            samples = np.arange(start, min(start + batch_size, len(images)))
+            total = torch.zeros(len(samples), model.num_classes, device=world.device)
+            for corner in corners:
+                batch = cut(images, samples, [corner] * len(samples), side).to(world.device)
+                with world.autocast():
+                    logits = model(batch)
+                total += logits.float().softmax(1)
+            meter.advance(len(samples))
+            yield (total / len(corners)).cpu().numpy()
+
+
+def average(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The evaluation of the mean of several networks' probabilities, on the same images."""
+    stacked = np.stack([evaluation.probabilities for evaluation in evaluations])
+    mean = stacked.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return replace(evaluations[0], probabilities=mean)

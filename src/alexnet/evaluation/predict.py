@@ -1,0 +1,120 @@
+"""What is in this picture? Prediction on files and folders."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet.data.images import EXTENSIONS, BadImage, load_square
+from alexnet.data.pixels import ImageSet
+from alexnet.errors import UserError
+from alexnet.evaluation.evaluate import predict_images
+from alexnet.model.weights import load
+from alexnet.parallel.world import make_world
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one image, or why there are none.
+
+    Attributes:
+        path: the file.
+        classes: (name, probability), most probable first.
+        error: one line where the file could not be read, else None.
+    """
+
+    path: str
+    classes: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of the command line's JSON contract."""
+        if self.error is not None:
+            return {"path": self.path, "error": self.error}
+        pairs = [{"label": name, "probability": value} for name, value in self.classes]
+        return {"path": self.path, "predictions": pairs}
+
+
+class Predictor:
+    """A trained network that takes pictures.
+
+    Args:
+        run_or_weights: a run directory or a weights file.
+        device: auto, cpu or cuda.
+
+    Raises:
+        UserError: no such run or weights.
+    """
+
+    def __init__(self, run_or_weights: str | Path, device: str = "auto") -> None:
+        self.model = load(run_or_weights)
+        self.world = make_world(device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes the network tells apart."""
+        return self.model.classes
+
+    def __call__(
+        self, paths: Sequence[str | Path] | str | Path, top: int = 5, views: int = 1
+    ) -> list[Prediction]:
+        """Predict files and the images in folders; a bad image is an entry with `error`.
+
+        Raises:
+            UserError: a path that does not exist, or a folder without images.
+        """
+        given = [paths] if isinstance(paths, str | Path) else paths
+        files = [file for path in given for file in image_files(Path(path))]
+        blocks = (files[i : i + _BATCH] for i in range(0, len(files), _BATCH))
+        return [entry for block in blocks for entry in self._block(block, top, views)]
+
+    def _block(self, files: Sequence[Path], top: int, views: int) -> Iterator[Prediction]:
+        size = self.model.stored_size
+        pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+        errors: dict[Path, str] = {}
+        for file in files:
+            try:
+                pixels.append(load_square(file.read_bytes(), size))
+            except BadImage as error:
+                errors[file] = str(error)
+            except OSError as error:
+                errors[file] = error.strerror or str(error)
+        readable = [str(file) for file in files if file not in errors]
+        stack = np.stack(pixels) if pixels else np.empty((0, size, size, 3), dtype=np.uint8)
+        images = ImageSet(stack, np.zeros(len(stack), dtype=np.int64), readable)
+        probabilities = iter(
+            row
+            for rows in predict_images(self.model, images, views, self.world, _BATCH)
+            for row in rows
+        )
+        for file in files:
+            if file in errors:
+                yield Prediction(str(file), error=errors[file])
+                continue
+            row = next(probabilities)
+            best = np.argsort(-row, kind="stable")[:top]
+            yield Prediction(str(file), tuple((self.classes[i], float(row[i])) for i in best))
+
+
+def image_files(path: Path) -> list[Path]:
+    """A file itself, or the images anywhere in a folder, sorted by name.
+
+    Raises:
+        UserError: nothing there, or no image in the folder.
+    """
+    if path.is_dir():
+        found = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
+        )
+        if not found:
+            raise UserError(f"the folder {path} holds no image")
+        return found
+    if not path.exists():
+        raise UserError(f"there is no file or folder {path}")
+    return [path]

@@ -1,0 +1,75 @@
+"""Files that are either whole or not there."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from alexnet.errors import UserError
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_PERMISSIONS = 0o666 & ~_umask()
+
+
+class CannotWriteError(UserError):
+    """A file could not be written: the disk is full, or the place is not writable."""
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` with a temporary name beside `path`, force it to disk, and rename it.
+
+    A process killed at any moment leaves either the old file or the new one, never a part.
+
+    Raises:
+        CannotWriteError: the disk is full or the place not writable; the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(temporary)
+        temporary.chmod(_PERMISSIONS)  # some writers make files that only their owner can read
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise CannotWriteError(f"cannot write {path}: {_reason(error)}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically; errors as for `write_atomically`."""
+    write_atomically(path, lambda temporary: _write_text(temporary, text))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half-written in a folder."""
+    for leftover in folder.glob(".*.part"):
+        leftover.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text
+    return "the disk is full; free some space" if full else text

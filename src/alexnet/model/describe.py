@@ -1,0 +1,130 @@
+"""What `alexnet info` prints of a variant or a run. Free of torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from alexnet.config import read_config
+from alexnet.errors import UserError
+from alexnet.model.layers import Layer, layer_table, neurons
+from alexnet.model.variants import VARIANTS, Variant, differences, resolve
+from alexnet.suggest import unknown
+
+_BYTES_OF_FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Description:
+    """A network in numbers.
+
+    Attributes:
+        layers: every stage for one image.
+        parameters, macs, neurons: of the whole network.
+    """
+
+    variant: Variant
+    num_classes: int
+    layers: list[Layer]
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def neurons(self) -> int:
+        """As the paper counts them (section 3.5)."""
+        return neurons(self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """The command line's JSON contract; shapes are [C, H, W]."""
+        return {
+            "variant": self.variant.name,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "neurons": self.neurons,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "output": [*layer.output, 1, 1][:3],
+                    "parameters": layer.parameters,
+                    "macs": layer.macs,
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def describe(variant_or_run: str, num_classes: int = 1000) -> Description:
+    """The description of a variant by name, or of a run directory.
+
+    Raises:
+        UserError: neither a variant nor a run.
+    """
+    if variant_or_run in VARIANTS:
+        variant = VARIANTS[variant_or_run]
+        return Description(variant, num_classes, layer_table(variant, num_classes))
+    run = Path(variant_or_run)
+    if (run / "config.json").exists():
+        variant = resolve(read_config(run / "config.json").model)
+        num_classes = _classes_of_run(run, num_classes)
+        return Description(variant, num_classes, layer_table(variant, num_classes))
+    if run.exists():
+        raise UserError(f"{run} is not a run: it holds no config.json")
+    raise UserError(unknown("variant or run", variant_or_run, VARIANTS))
+
+
+def layer_lines(description: Description, list_variants: bool) -> list[str]:
+    """The layer table, with totals and memory, for people."""
+    lines = [
+        f"{description.variant.name}: {description.variant.summary}",
+        "",
+        f"{'layer':<10}{'output':>14}{'parameters':>13}{'multiply-adds':>15}",
+    ]
+    for layer in description.layers:
+        shape = " x ".join(map(str, layer.output))
+        counts = f"{layer.parameters:>13,}{layer.macs:>15,}" if layer.parameters else f"{'':>28}"
+        lines.append(f"{layer.name:<10}{shape:>14}{counts}".rstrip())
+    mebibytes = description.parameters * _BYTES_OF_FLOAT / 2**20
+    lines += [
+        f"{'total':<10}{'':>14}{description.parameters:>13,}{description.macs:>15,}",
+        "",
+        f"{description.neurons:,} neurons; {mebibytes:.0f} MiB of float32 weights, "
+        f"{2 * mebibytes:.0f} MiB more for gradient and velocity while training",
+    ]
+    if list_variants:
+        lines += ["", "variants:"]
+        lines += [f"  {name:<14}{variant.summary}" for name, variant in VARIANTS.items()]
+    return lines
+
+
+def difference_lines(a: Description, b: Description) -> list[str]:
+    """One line for each field in which two variants differ."""
+    lines = [f"{'':<20}{a.variant.name} | {b.variant.name}"]
+    for name, in_a, in_b in differences(a.variant, b.variant):
+        lines.append(f"{name:<20}{_plain(in_a)} | {_plain(in_b)}")
+    for name in ("parameters", "macs"):
+        counts = (getattr(a, name), getattr(b, name))
+        if counts[0] != counts[1]:
+            lines.append(f"{name:<20}{counts[0]:,} | {counts[1]:,}")
+    return lines if len(lines) > 1 else [f"{a.variant.name} and {b.variant.name} are the same"]
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _classes_of_run(run: Path, fallback: int) -> int:
+    weights = run / "weights.safetensors"
+    if not weights.exists():
+        return fallback
+    with safe_open(weights, framework="np") as file:
+        return len(json.loads(file.metadata()["classes"]))

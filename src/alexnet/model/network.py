@@ -1,0 +1,257 @@
+"""The network of section 3.5.
+
+The default variant, `paper`, for one 224 x 224 image; channels are kept as [column a | column b]:
+
+    layer  kernel/stride, padding   columns  output        parameters   weights     biases
+    conv1  11x11/4, 3 right+bottom  joint    96 x 55 x 55      34,944   N(0, .01²)  0
+           ReLU, normalisation, 3x3/2 max pooling -> 96 x 27 x 27
+    conv2  5x5/1, 2                 own      256 x 27 x 27    307,456   N(0, .01²)  1
+           ReLU, normalisation, 3x3/2 max pooling -> 256 x 13 x 13
+    conv3  3x3/1, 1                 both     384 x 13 x 13    885,120   N(0, .03²)  0
+    conv4  3x3/1, 1                 own      384 x 13 x 13    663,936   N(0, .03²)  1
+    conv5  3x3/1, 1                 own      256 x 13 x 13    442,624   N(0, .03²)  1
+           ReLU after each, after conv5 also 3x3/2 max pooling -> 256 x 6 x 6
+    fc6    9216 -> 4096             both     4096          37,752,832   N(0, .01²)  1
+    fc7    4096 -> 4096             both     4096          16,781,312   N(0, .01²)  1
+           ReLU and dropout after each
+    fc8    4096 -> 1000             both     1000           4,097,000   N(0, .01²)  0
+
+60,965,224 parameters, 724,406,816 multiply-adds, 659,272 neurons.
+
+The network takes raw RGB pixels, 0 to 255, and subtracts the training set's mean itself.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.draws import Purpose, words
+from alexnet.errors import UserError
+from alexnet.model.layers import KERNELS, STRIDES, WITHIN_COLUMN, layer_table, overhang, paddings
+from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Normalization, Variant
+from alexnet.ops import dropout_mask, local_response_norm, same_map_norm
+from alexnet.suggest import unknown
+
+# Mean of the training images per channel, RGB (cuda-convnet2, make-data/input_meta).
+IMAGENET_MEAN = (127.305, 119.715, 104.913)
+
+
+class AlexNet(nn.Module):
+    """The network a variant describes.
+
+    Args:
+        variant: a name in the table of variants, or a variant.
+        num_classes: outputs of fc8.
+        image_size: side of the images in pixels; by default the variant's.
+        seed: of the initial weights, which are a pure function of it; None leaves them as they
+            come, for weights that are loaded.
+
+    Raises:
+        UserError: unknown variant, or an image too small for the network.
+
+    Attributes:
+        conv1 … conv5, fc6, fc7, fc8: the layers with `weight` and `bias`.
+        mean: (3, S, S), the subtracted mean in pixel units.
+        classes: the names of the classes.
+        stored_size: side of the square that images are brought to before cropping, in pixels.
+    """
+
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    conv3: nn.Conv2d
+    conv4: nn.Conv2d
+    conv5: nn.Conv2d
+    fc6: nn.Linear
+    fc7: nn.Linear
+    fc8: nn.Linear
+    mean: Tensor
+
+    def __init__(
+        self,
+        variant: str | Variant = "paper",
+        num_classes: int = 1000,
+        image_size: int | None = None,
+        seed: int | None = 0,
+    ) -> None:
+        super().__init__()
+        if isinstance(variant, str):
+            if variant not in VARIANTS:
+                raise UserError(unknown("variant", variant, VARIANTS))
+            variant = VARIANTS[variant]
+        if image_size is not None:
+            variant = replace(variant, image_size=image_size)
+        self.variant = variant
+        self.num_classes = num_classes
+        self.classes = tuple(str(index) for index in range(num_classes))
+        side = variant.image_size
+        self.stored_size = round(side * 256 / 224)  # section 2's 256 for section 3.5's 224
+        mean = torch.tensor(IMAGENET_MEAN)[:, None, None].expand(3, side, side)
+        self.register_buffer("mean", mean.clone())
+        self._add_stages(num_classes)
+        if seed is not None:
+            self.initialize(seed)
+
+    def _add_stages(self, num_classes: int) -> None:
+        variant = self.variant
+        channels: tuple[int, ...] = (3, variant.image_size, variant.image_size)
+        for layer in layer_table(variant, num_classes):
+            number = int(layer.name[-1])
+            if layer.name.startswith("conv"):
+                stage: nn.Module = _convolution(variant, layer.name, channels[0], layer.output[0])
+            elif layer.name.startswith("fc"):
+                stage = FullyConnected(int(np.prod(channels)), layer.output[0])
+            elif layer.name.startswith("relu"):
+                stage = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[
+                    variant.activation
+                ]()
+            elif layer.name.startswith("norm"):
+                stage = LocalResponseNorm(variant.normalization, variant.columns)
+            elif layer.name.startswith("mapnorm"):
+                stage = SameMapNorm()
+            elif layer.name.startswith("pool"):
+                stage = nn.MaxPool2d(
+                    variant.pooling_window,
+                    variant.pooling_stride,
+                    ceil_mode=variant.pooling_overhang,
+                )
+            else:
+                stage = Dropout(variant.dropout, variant.dropout_scaling, number)
+            self.add_module(layer.name, stage)
+            channels = layer.output
+
+    @torch.no_grad()
+    def initialize(self, seed: int) -> None:
+        """Draw the initial weights of section 5 by the variant's table, from `seed` alone."""
+        variant = self.variant
+        layers = np.arange(len(WEIGHT_LAYERS))
+        layer_seeds = words(seed, Purpose.WEIGHTS, 0, layers, 1)[:, 0]
+        for index, name in enumerate(WEIGHT_LAYERS):
+            layer = self.get_submodule(name)
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
+            assert layer.bias is not None
+            generator = torch.Generator().manual_seed(int(layer_seeds[index]))
+            fan_in_bound = layer.weight[0].numel() ** -0.5
+            if variant.weight_std is None:
+                layer.weight.uniform_(-fan_in_bound, fan_in_bound, generator=generator)
+            else:
+                layer.weight.normal_(0.0, variant.weight_std[index], generator=generator)
+            if variant.bias is None:
+                layer.bias.uniform_(-fan_in_bound, fan_in_bound, generator=generator)
+            else:
+                layer.bias.fill_(variant.bias[index])
+
+    def forward(self, images: Tensor, keys: Tensor | None = None) -> Tensor:
+        """Logits of a batch of images.
+
+        Args:
+            images: (N, 3, S, S) RGB, 0..255, uint8 or float; S is the variant's image size.
+            keys: (N, 2) int64, each sample's dropout key (`alexnet.draws.sample_keys`). Without
+                it, training mode draws one from torch's own generator.
+
+        Returns:
+            (N, num_classes) logits.
+        """
+        x = images
+        for _, stage_output in self._run(images, keys):
+            x = stage_output
+        return x
+
+    def activations(self, images: Tensor, keys: Tensor | None = None) -> OrderedDict[str, Tensor]:
+        """The output of every named stage, in order; arguments as for `forward`."""
+        return OrderedDict(self._run(images, keys))
+
+    def _run(self, images: Tensor, keys: Tensor | None) -> Iterator[tuple[str, Tensor]]:
+        side = self.variant.image_size
+        if images.shape[1:] != (3, side, side):
+            raise ValueError(
+                f"images must be (N, 3, {side}, {side}) for this network, not {tuple(images.shape)}"
+            )
+        if self.training and keys is None:
+            keys = torch.randint(2**32, (len(images), 2), device=images.device)
+        x = images - self.mean  # float32, whatever the images are
+        for name in self.variant.order:
+            stage = self.get_submodule(name)
+            x = stage(x, keys) if isinstance(stage, Dropout) else stage(x)
+            yield name, x
+
+
+class OverhangConv2d(nn.Conv2d):
+    """A convolution whose last window may hang over the right and bottom edge, onto zeros.
+
+    The zeros stand for the mean pixel, because the mean has been subtracted before.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, S, S) -> (N, K, 1 + ceil((S - 11) / 4), the same)."""
+        extra = overhang(x.shape[-1], self.kernel_size[0], self.stride[0])
+        return super().forward(F.pad(x, (0, extra, 0, extra)))
+
+
+class FullyConnected(nn.Linear):
+    """A layer that sees every unit below it, whatever their arrangement."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, *) -> (N, units)."""
+        return super().forward(x.flatten(1))
+
+
+class LocalResponseNorm(nn.Module):
+    """Section 3.3, inside each column."""
+
+    def __init__(self, constants: Normalization, columns: int) -> None:
+        super().__init__()
+        self.constants = constants
+        self.columns = columns if constants.inside_column else 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        c = self.constants
+        return local_response_norm(x, c.size, c.alpha, c.beta, c.k, c.divide_alpha, self.columns)
+
+
+class SameMapNorm(nn.Module):
+    """The authors' additional normalisation after norm2 (layers-145.cfg, cnorm2a)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        return same_map_norm(x)
+
+
+class Dropout(nn.Module):
+    """Section 4.2: set outputs to zero with some probability while training.
+
+    `scaling` says when the remaining signal is brought to the same size: "test" multiplies by the
+    keep probability at test time, as in 2012; "train" divides by it while training, as today.
+    """
+
+    def __init__(self, probability: float, scaling: str, layer: int) -> None:
+        super().__init__()
+        self.probability = probability
+        self.scaling = scaling
+        self.layer = layer
+
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
+        """(N, *) -> the same; `keys` as in `AlexNet.forward`."""
+        keep = 1.0 - self.probability
+        if not self.training:
+            return x * keep if self.scaling == "test" else x
+        assert keys is not None
+        mask = dropout_mask(keys, x[0].numel(), self.probability, self.layer).view_as(x)
+        return x * mask if self.scaling == "test" else x * mask / keep
+
+
+def _convolution(variant: Variant, name: str, inputs: int, outputs: int) -> nn.Conv2d:
+    kind = OverhangConv2d if name == "conv1" and variant.conv1_overhang else nn.Conv2d
+    return kind(
+        inputs,
+        outputs,
+        KERNELS[name],
+        STRIDES[name],
+        paddings(variant)[name],
+        groups=variant.columns if name in WITHIN_COLUMN else 1,
+    )

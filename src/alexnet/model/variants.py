@@ -1,0 +1,228 @@
+"""The table of networks: every variant is one frozen value, every difference is one line of it.
+
+Nothing here computes. `network.py` builds whatever the table says and knows no variant by name.
+Sources: the paper (sections in brackets) and the authors' released `layers-145.cfg`.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from alexnet.config import ModelConfig
+from alexnet.errors import UserError
+from alexnet.suggest import unknown
+
+WEIGHT_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+
+# Section 3.5: normalisation follows the ReLU of layers 1 and 2, pooling follows both, and layer 5.
+PAPER_ORDER = (
+    *("conv1", "relu1", "norm1", "pool1"),
+    *("conv2", "relu2", "norm2", "pool2"),
+    *("conv3", "relu3"),
+    *("conv4", "relu4"),
+    *("conv5", "relu5", "pool5"),
+    *("fc6", "relu6", "dropout6"),
+    *("fc7", "relu7", "dropout7"),
+    "fc8",
+)
+# layers-145.cfg: the first normalisation sees the linear output of conv1, a same-map
+# normalisation follows norm2, and in layers 1 and 5 the ReLU comes after the pooling.
+ORIGINAL_ORDER = (
+    *("conv1", "norm1", "pool1", "relu1"),
+    *("conv2", "relu2", "norm2", "mapnorm2", "pool2"),
+    *("conv3", "relu3"),
+    *("conv4", "relu4"),
+    *("conv5", "pool5", "relu5"),
+    *PAPER_ORDER[15:],
+)
+# CaffeNet pools before it normalises.
+CAFFENET_ORDER = (
+    *("conv1", "relu1", "pool1", "norm1"),
+    *("conv2", "relu2", "pool2", "norm2"),
+    *PAPER_ORDER[8:],
+)
+# The 2014 tower in other libraries: no normalisation, dropout on the *inputs* of fc6 and fc7.
+ONE_TOWER_ORDER = (
+    *("conv1", "relu1", "pool1"),
+    *("conv2", "relu2", "pool2"),
+    *("conv3", "relu3"),
+    *("conv4", "relu4"),
+    *("conv5", "relu5", "pool5", "dropout6"),
+    *("fc6", "relu6", "dropout7"),
+    *("fc7", "relu7"),
+    "fc8",
+)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Local response normalisation, section 3.3: x / (k + alpha * sum of squares)^beta."""
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 2.0
+    divide_alpha: bool = False  # True: alpha / size, as in the authors' code, Caffe and torch
+    inside_column: bool = True  # the window never crosses the boundary between the columns
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network, described completely."""
+
+    name: str
+    summary: str
+    order: tuple[str, ...] = PAPER_ORDER
+    columns: int = 2  # conv2, conv4 and conv5 see only the kernel maps of their own column
+    widths: tuple[int, ...] = (96, 256, 384, 384, 256)  # kernels of conv1..conv5, all columns
+    hidden: int = 4096  # neurons of fc6 and fc7
+    image_size: int = 224
+    # conv1 covers a 224-pixel image with 55 windows only if the last one hangs 3 pixels over the
+    # right and bottom edge, as it does in the authors' code; Caffe crops 227 pixels instead.
+    conv1_padding: int = 0
+    conv1_overhang: bool = True
+    conv2_padding: int = 2
+    conv5_padding: int = 1
+    pooling_window: int = 3  # section 3.4: z = 3 overlaps, because the stride s is 2
+    pooling_overhang: bool = True  # partial windows at the edge count (the authors' and Caffe's)
+    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    normalization: Normalization = Normalization()
+    dropout: float = 0.5
+    dropout_scaling: Literal["test", "train"] = "test"  # test: outputs x 0.5 at test time (4.2)
+    # Standard deviation of each layer's initial weights and its initial biases, conv1..fc8;
+    # None: torch's default, uniform in the fan-in.
+    weight_std: tuple[float, ...] | None = (0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)
+    bias: tuple[float, ...] | None = (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)
+
+    @property
+    def pooling_stride(self) -> int:
+        """Always 2; named for readers of section 3.4."""
+        return 2
+
+
+_PAPER = Variant(
+    name="paper",
+    summary="the architecture as published, with the authors' initial scales (0.03 in conv3-5)",
+)
+
+_VARIANTS = (
+    _PAPER,
+    replace(
+        _PAPER,
+        name="paper-literal",
+        summary="the paper to the letter: initial weights N(0, 0.01) in every layer",
+        weight_std=(0.01,) * 8,
+    ),
+    replace(
+        _PAPER,
+        name="original",
+        summary="what the authors ran: net 145 of their released code, exactly",
+        order=ORIGINAL_ORDER,
+        normalization=Normalization(divide_alpha=True),
+    ),
+    replace(
+        _PAPER,
+        name="half",
+        summary="one column, the one-GPU net of section 3.2 (layers-145-half.cfg)",
+        columns=1,
+        widths=(48, 128, 192, 192, 256),
+    ),
+    replace(
+        _PAPER,
+        name="caffe",
+        summary="bvlc_alexnet: 227 pixels, k = 1, normalisation across the columns",
+        image_size=227,
+        conv1_overhang=False,
+        normalization=Normalization(k=1.0, divide_alpha=True, inside_column=False),
+        dropout_scaling="train",
+        weight_std=(0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01),
+        bias=(0.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.0),
+    ),
+    replace(
+        _PAPER,
+        name="caffenet",
+        summary="bvlc_reference_caffenet: as caffe, pooling before normalisation, biases 1",
+        order=CAFFENET_ORDER,
+        image_size=227,
+        conv1_overhang=False,
+        normalization=Normalization(k=1.0, divide_alpha=True, inside_column=False),
+        dropout_scaling="train",
+        weight_std=(0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01),
+    ),
+    replace(
+        _PAPER,
+        name="one-tower",
+        summary="the 2014 net that other libraries call AlexNet: one column, no normalisation",
+        order=ONE_TOWER_ORDER,
+        columns=1,
+        widths=(64, 192, 384, 256, 256),
+        conv1_padding=2,
+        conv1_overhang=False,
+        pooling_overhang=False,
+        dropout_scaling="train",
+        weight_std=None,
+        bias=None,
+    ),
+)
+
+VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
+
+
+def resolve(config: ModelConfig) -> Variant:
+    """The variant a configuration names, with the configuration's changes applied.
+
+    Raises:
+        UserError: no variant has that name, or a change is impossible.
+    """
+
+    if config.variant not in VARIANTS:
+        raise UserError(unknown("variant", config.variant, VARIANTS))
+    variant = VARIANTS[config.variant]
+    if config.activation is not None:
+        variant = replace(variant, activation=config.activation)
+    if config.pooling == "non-overlapping":
+        variant = without_overlap(variant)
+    if config.normalization is False:
+        variant = replace(
+            variant, order=tuple(stage for stage in variant.order if "norm" not in stage)
+        )
+    if config.columns is not None:
+        variant = replace(variant, columns=config.columns)
+    if config.dropout is not None:
+        variant = replace(variant, dropout=config.dropout)
+    if config.image_size is not None:
+        variant = replace(variant, image_size=config.image_size)
+    if config.width != 1.0:
+        variant = scaled(variant, config.width)
+    return variant
+
+
+def without_overlap(variant: Variant) -> Variant:
+    """Section 3.4's comparison, z = s = 2, as the authors ran it (layers-147.cfg).
+
+    The paddings of conv2 and conv5 change with the window, so that the maps stay 13x13 and 6x6
+    and the network keeps its number of parameters.
+    """
+    return replace(variant, pooling_window=2, conv2_padding=1, conv5_padding=0)
+
+
+def scaled(variant: Variant, width: float) -> Variant:
+    """The same network with every layer's width multiplied; columns stay equally wide."""
+
+    def scale(channels: int) -> int:
+        return max(1, round(channels * width / variant.columns)) * variant.columns
+
+    return replace(
+        variant,
+        widths=tuple(scale(channels) for channels in variant.widths),
+        hidden=scale(variant.hidden),
+    )
+
+
+def differences(a: Variant, b: Variant) -> list[tuple[str, Any, Any]]:
+    """(field, value in a, value in b) for every field in which two variants differ."""
+    return [
+        (field.name, getattr(a, field.name), getattr(b, field.name))
+        for field in fields(Variant)
+        if getattr(a, field.name) != getattr(b, field.name)
+        and field.name not in ("name", "summary")
+    ]

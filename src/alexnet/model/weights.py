@@ -1,0 +1,75 @@
+"""Weights as safetensors files whose header says everything needed to use them."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from alexnet.errors import UserError
+from alexnet.files import write_atomically
+from alexnet.model.network import AlexNet
+from alexnet.model.variants import Normalization, Variant
+
+FORMAT = "alexnet-weights-1"
+
+
+def save_weights(path: Path, model: AlexNet, training_data: Mapping[str, Any]) -> None:
+    """Write the weights, the subtracted mean, the variant and the class names into one file.
+
+    Raises:
+        CannotWriteError: the file cannot be written; an old one is untouched.
+    """
+    header = {
+        "format": FORMAT,
+        "variant": json.dumps(dataclasses.asdict(model.variant)),
+        "classes": json.dumps(list(model.classes)),
+        "stored_size": str(model.stored_size),
+        "training_data": json.dumps(dict(training_data)),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+
+
+def load(run_or_weights: str | Path) -> AlexNet:
+    """The network of a run directory or of a `weights.safetensors`, with its class names.
+
+    Raises:
+        UserError: nothing there, or not a file of ours.
+    """
+    path = Path(run_or_weights)
+    if path.is_dir():
+        path = path / "weights.safetensors"
+        if not path.exists():
+            raise UserError(
+                f"{path.parent} holds no weights.safetensors: not a run, or one that has not "
+                f"finished its first epoch (alexnet train --resume {path.parent} continues it)"
+            )
+    if not path.exists():
+        raise UserError(f"there is no run or weights file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise UserError(f"{path} was not written by alexnet")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"cannot read the weights {path}: {error}") from None
+    variant = _variant(json.loads(header["variant"]))
+    classes = json.loads(header["classes"])
+    with torch.device("meta"):
+        model = AlexNet(variant, num_classes=len(classes), seed=None)
+    model.load_state_dict(tensors, assign=True)
+    model.classes = tuple(classes)
+    model.stored_size = int(header["stored_size"])
+    return model.eval()
+
+
+def _variant(document: dict[str, Any]) -> Variant:
+    normalization = Normalization(**document.pop("normalization"))
+    lists = {key: tuple(value) for key, value in document.items() if isinstance(value, list)}
+    return Variant(**{**document, **lists, "normalization": normalization})

@@ -1,0 +1,12 @@
+"""Operations worth a fast path: one public function each, held to one plain reference."""
+
+from alexnet.ops.dropout import dropout_mask
+from alexnet.ops.lrn import local_response_norm, local_response_norm_reference
+from alexnet.ops.mapnorm import same_map_norm
+
+__all__ = [
+    "dropout_mask",
+    "local_response_norm",
+    "local_response_norm_reference",
+    "same_map_norm",
+]

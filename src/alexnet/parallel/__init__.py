@@ -1,0 +1,1 @@
+"""Where a process runs: the only room that looks at the machine."""

@@ -1,0 +1,99 @@
+"""Progress of long work on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Meter:
+    """Counts towards a total and shows it; use as a context manager.
+
+    Args:
+        title: what is being done.
+        total: how many units there are.
+        start: units done before this process, after a resumption.
+        silent: count without showing.
+    """
+
+    def __init__(self, title: str, total: int, start: int = 0, silent: bool = False) -> None:
+        self._title = title
+        self._total = total
+        self._silent = silent
+        self._start = self._done = start
+        self._began = self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        if sys.stderr.isatty() and not silent:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task(title, total=total, completed=start, note="")
+
+    def __enter__(self) -> "Meter":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """So many more units are done; `note` is shown beside the count."""
+        self._done += units
+        if self._bar:
+            self._bar.update(self._task, completed=self._done, note=note)
+        elif not self._silent and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self.say(f"{self._title}: {self._done}/{self._total}, {self._remaining()} left {note}")
+
+    def say(self, line: str) -> None:
+        """Print a line of its own, above the bar where there is one."""
+        if self._bar:
+            self._bar.console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
+        else:
+            say(line.rstrip())
+
+    def _remaining(self) -> str:
+        rate = (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
+        return duration((self._total - self._done) / rate) if rate else "?"
+
+
+def say(line: str) -> None:
+    """One line for people, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `42 s`, `3 min 05 s` or `2 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+@contextmanager
+def stage(title: str) -> Iterator[None]:
+    """Say what begins, and how long it took once it has ended well."""
+    began = time.monotonic()
+    yield
+    say(f"{title}: {duration(time.monotonic() - began)}")

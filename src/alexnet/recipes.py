@@ -1,0 +1,140 @@
+"""Named runs. A recipe is a function from facts about the data to a configuration.
+
+Its docstring is its lab note: the command, the hardware, the time and the result. What the user
+sets always wins over what a recipe chooses. Free of torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alexnet.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+from alexnet.errors import UserError
+from alexnet.suggest import unknown
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a recipe may know of the data before anything is decoded."""
+
+    images: int  # in the training split
+    classes: int
+    mirror: bool  # a mirror image still shows the same class
+    batch_size: int | None = None  # the user's wish, where there is one
+
+
+def default(facts: DataFacts) -> Config:
+    """TODO."""
+    return Config(
+        recipe="default",
+        augment=AugmentConfig(mirror=facts.mirror),
+    )
+
+
+def paper(facts: DataFacts) -> Config:
+    """Sections 4 and 5 as published, for ImageNet.
+
+    Batches of 128, momentum 0.9, weight decay 0.0005, rate 0.01 divided by 10 whenever the
+    validation error stops improving, three times; about 90 epochs; ten views at the end.
+
+    Command: alexnet train ILSVRC --recipe paper
+    The paper: five to six days on two GTX 580; 37.5 % / 17.0 % on ILSVRC-2010.
+    """
+    return Config(
+        recipe="paper",
+        model=ModelConfig(variant="paper"),
+        augment=AugmentConfig(crop="random", mirror=facts.mirror, color="paper"),
+        optimizer=OptimizerConfig(kind="2012", lr=0.01, momentum=0.9, weight_decay=0.0005),
+        schedule=ScheduleConfig(kind="plateau", factor=0.1, patience=3, drops=3),
+        train=TrainConfig(epochs=120, batch_size=128),
+        evaluation=EvaluationConfig(views=10),
+    )
+
+
+def original(facts: DataFacts) -> Config:
+    """What the authors ran: net 145 with the schedule of its run notes (layer-params-145-2010.cfg).
+
+    The rate drops at epochs 23, 51 and 78 of 93; biases learn at twice the rate and stop at a
+    tenth of it; conv1 slows down at epoch 68, when the colour noise ends, and freezes at 72.
+
+    Command: alexnet train ILSVRC --recipe original
+    The authors' log: 37.47 % / 17.00 % on ILSVRC-2010, ten views.
+    """
+    return Config(
+        recipe="original",
+        model=ModelConfig(variant="original"),
+        augment=AugmentConfig(
+            crop="random", mirror=facts.mirror, color="original", color_epochs=67
+        ),
+        optimizer=OptimizerConfig(
+            kind="2012",
+            lr=0.01,
+            bias_lr_factor=2.0,
+            bias_lr_floor=0.1,
+            layer_rates=(("conv1", 68, 0.1), ("conv1", 72, 0.0)),
+        ),
+        schedule=ScheduleConfig(kind="steps", factor=0.1, milestones=(23, 51, 78)),
+        train=TrainConfig(epochs=93, batch_size=128),
+        evaluation=EvaluationConfig(views=10),
+    )
+
+
+def caffe(facts: DataFacts) -> Config:
+    """bvlc_alexnet: batches of 256, the rate divided by 10 every 100,000 of 450,000 steps.
+
+    Command: alexnet train ILSVRC2012 --recipe caffe
+    The model zoo: 57.1 % / 80.2 % accuracy on ILSVRC-2012, centre crop.
+    """
+    return Config(
+        recipe="caffe",
+        model=ModelConfig(variant="caffe"),
+        augment=AugmentConfig(crop="random", mirror=facts.mirror, color="none"),
+        optimizer=OptimizerConfig(kind="2012", lr=0.01, bias_lr_factor=2.0),
+        schedule=ScheduleConfig(kind="steps", factor=0.1, milestones=(21, 41, 61, 81)),
+        train=TrainConfig(epochs=90, batch_size=256),
+    )
+
+
+def smoke(facts: DataFacts) -> Config:
+    """A narrow net for a few steps: does everything hang together? Learns nothing worth having.
+
+    Command: alexnet train --recipe smoke
+    Two cores: 5 s.
+    """
+    return Config(
+        recipe="smoke",
+        model=ModelConfig(variant="paper", width=1 / 16, image_size=64),
+        data=DataConfig(size=72),
+        augment=AugmentConfig(mirror=facts.mirror),
+        optimizer=OptimizerConfig(kind="2012", lr=0.001),
+        train=TrainConfig(epochs=1, steps=20, batch_size=16, alarm=False),
+    )
+
+
+Recipe = Callable[[DataFacts], Config]
+RECIPES: dict[str, Recipe] = {
+    "default": default,
+    "paper": paper,
+    "original": original,
+    "caffe": caffe,
+    "smoke": smoke,
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in RECIPES:
+        raise UserError(unknown("recipe", name, RECIPES))
+    return RECIPES[name]

@@ -1,0 +1,1 @@
+"""The update rule, the schedules, the loop, its checkpoints, and a run as a whole."""

@@ -1,0 +1,116 @@
+"""Runs that visibly cannot learn are stopped early, with the likely cause and the mend.
+
+Section 5's remark on biases ("this initialisation accelerates the early stages of learning by
+providing the ReLUs with positive inputs") is the cure for one of the causes. Three signs are read
+where the loop reads its metrics anyway: a loss that is not finite, a network whose answer no longer
+depends on the image, and a loss that stays at ln(classes).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from alexnet.errors import UserError
+from alexnet.model.network import AlexNet
+
+# A loss this close to ln(classes), or above it, is that of guessing.
+_GUESSING = 0.98
+# Spread of the logits over images, relative to nothing: below it all images get one answer.
+# A healthy network starts at 0.005 or more even in the variant `paper-literal`.
+_CONSTANT_ANSWER = 1e-4
+_STEPS_BEFORE_CONSTANT_COUNTS = 20
+# How long a loss may stay at ln(classes): the slowest healthy published run left it after about
+# 200,000 images of ImageNet; a small set is given 300 steps and two epochs.
+_PATIENCE_STEPS = 300
+_PATIENCE_EPOCHS = 2.0
+_PATIENCE_IMAGES = 500_000
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What the loop knows when it logs."""
+
+    step: int
+    epochs: float  # done, with fraction
+    images: int  # seen
+    loss: float  # mean since the last log
+    spread: float  # of the logits over the images of the last batch
+    lr: float
+    warming_up: bool
+
+
+class Alarm:
+    """Watches one run.
+
+    Args:
+        num_classes: of the data.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._chance = math.log(num_classes)
+        self._left_chance = False
+
+    def check(self, sign: Sign, model: AlexNet, images: Tensor) -> None:
+        """Stop the run if it cannot learn.
+
+        Raises:
+            UserError: it cannot; one line with cause and mend.
+        """
+        if not math.isfinite(sign.loss):
+            raise UserError(
+                f"training stopped at step {sign.step}: the loss is not a number any more; the "
+                f"learning rate {sign.lr:g} is too high for this data, try --lr {sign.lr / 10:g}"
+            )
+        if sign.loss < _GUESSING * self._chance:
+            self._left_chance = True
+            return
+        if sign.warming_up:
+            return
+        if sign.spread < _CONSTANT_ANSWER and sign.step >= _STEPS_BEFORE_CONSTANT_COUNTS:
+            raise UserError(self._dead(sign, model, images))
+        waited = (
+            sign.step >= _PATIENCE_STEPS and sign.epochs >= _PATIENCE_EPOCHS
+        ) or sign.images >= _PATIENCE_IMAGES
+        if waited and not self._left_chance:
+            raise UserError(
+                f"training stopped at step {sign.step}: the loss {sign.loss:.3f} has not left "
+                f"ln({round(math.exp(self._chance))}) = {self._chance:.3f}, the loss of guessing; "
+                f"the learning rate {sign.lr:g} is likely too low, try --lr {sign.lr * 10:g}, or "
+                "the labels do not belong to the images (--set train.alarm=false goes on)"
+            )
+
+    def _dead(self, sign: Sign, model: AlexNet, images: Tensor) -> str:
+        cause = "its answer is the same for every image"
+        for layer, share in dead_units(model, images).items():
+            if share > 0.95:
+                cause = f"{share:.0%} of the units of {layer} are dead (the same for every image)"
+                break
+        return (
+            f"training stopped at step {sign.step}: the network has collapsed to guessing, loss "
+            f"{sign.loss:.3f} at ln({round(math.exp(self._chance))}) = {self._chance:.3f}, and "
+            f"{cause}; the learning rate {sign.lr:g} is too high for this data, "
+            f"try --lr {sign.lr / 10:g}"
+        )
+
+
+def spread(logits: Tensor) -> Tensor:
+    """Standard deviation of the logits over the images of a batch, mean over classes; a scalar."""
+    if len(logits) < 2:  # one image says nothing about spread
+        return torch.ones((), device=logits.device)
+    return logits.detach().float().std(0).mean()
+
+
+@torch.no_grad()
+def dead_units(model: AlexNet, images: Tensor) -> dict[str, float]:
+    """For each activation layer, the share of units that are the same for all images."""
+    was_training = model.training
+    model.eval()
+    stages = model.activations(images)
+    model.train(was_training)
+    return {
+        name: float((output.flatten(1).float().std(0) < 1e-6).float().mean())
+        for name, output in stages.items()
+        if name.startswith("relu")
+    }

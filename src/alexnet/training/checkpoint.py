@@ -1,0 +1,80 @@
+"""Checkpoints: everything a run needs to go on as if nothing had happened.
+
+One safetensors file each: tensors, and a header of JSON. Never a pickle. The last two are kept,
+so that a file damaged after it was written still leaves one to go on from.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from alexnet.errors import UserError
+from alexnet.files import remove_leftovers, write_atomically
+from alexnet.progress import say
+
+FORMAT = "alexnet-checkpoint-1"
+_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is, in numbers; order, crops, noise and dropout all follow from `step`."""
+
+    step: int = 0
+    validation_errors: list[float] = field(default_factory=list)  # of every evaluation
+    best_error: float | None = None
+    metrics_bytes: int = 0  # length of metrics.jsonl that belongs to this position
+    train_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    images: int = 0
+
+
+def save_checkpoint(folder: Path, position: Position, tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint and delete those older than the last two.
+
+    Raises:
+        CannotWriteError: it cannot be written; the checkpoints before it are untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {"format": FORMAT, "position": json.dumps(asdict(position))}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    path = folder / f"step-{position.step:08d}.safetensors"
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata=header))
+    for old in checkpoints(folder)[:-_KEPT]:
+        old.unlink()
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def load_checkpoint(folder: Path) -> tuple[Position, dict[str, Tensor]] | None:
+    """The newest readable checkpoint, or None where there is none.
+
+    Raises:
+        UserError: there are checkpoints, and none can be read.
+    """
+    remove_leftovers(folder)
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            return _read(path)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            say(f"the checkpoint {path} cannot be read ({error}); trying the one before it")
+    if found:
+        raise UserError(f"none of the checkpoints in {folder} can be read; start a new run")
+    return None
+
+
+def _read(path: Path) -> tuple[Position, dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise ValueError("not written by alexnet")
+        position = Position(**json.loads(header["position"]))
+        return position, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -1,0 +1,119 @@
+"""The data of a run: decoded, summarised, and known again when the run is resumed."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from alexnet.config import Config
+from alexnet.data.pixels import ImageSet, load_images
+from alexnet.data.sources import Source, open_source
+from alexnet.data.statistics import Accumulator, Statistics
+from alexnet.errors import UserError
+from alexnet.files import write_text
+from alexnet.model.variants import resolve
+from alexnet.progress import say
+
+_SKIPPED_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Data:
+    """The decoded images of a run and what was computed from them."""
+
+    source: Source
+    train: ImageSet
+    validation: ImageSet
+    statistics: Statistics
+
+    def manifest(self) -> dict[str, Any]:
+        """What the weights file says of its training data."""
+        return {
+            "name": self.source.name,
+            "kind": self.source.kind,
+            "train_images": len(self.train),
+            "validation_images": len(self.validation),
+            "skipped": len(self.train.skipped) + len(self.validation.skipped),
+            "fingerprint": self.fingerprint(),
+        }
+
+    def mean(self, kind: str, side: int) -> torch.Tensor:
+        """What the network subtracts, (3, side, side): the centre of the mean image.
+
+        Whatever the crop's offset, as in the authors' code (convdata_jpeg.py, data_mean_crop).
+        """
+        mean = self.statistics.mean_image
+        if kind == "channel":
+            mean = np.broadcast_to(mean.mean(axis=(0, 1)), mean.shape)
+        border = (len(mean) - side) // 2
+        center = mean[border : border + side, border : border + side]
+        return torch.from_numpy(center.transpose(2, 0, 1).astype(np.float32))
+
+    def fingerprint(self) -> str:
+        """A hash of names and labels, by which a resumed run knows its data again."""
+        digest = hashlib.sha256()
+        for images in (self.train, self.validation):
+            digest.update("\n".join(images.keys).encode())
+            digest.update(images.labels.tobytes())
+        return digest.hexdigest()
+
+
+def load_data(config: Config) -> Data:
+    """Open, decode and summarise the data of a run; images that cannot be read are named.
+
+    Raises:
+        UserError: the data cannot be used.
+    """
+    source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
+    size, workers = config.data.size, config.data.workers
+    if size < (side := resolve(config.model).image_size):
+        raise UserError(
+            f"data.size={size} is smaller than the {side} pixels the network sees; "
+            f"use --set data.size={side} or more"
+        )
+    train = load_images(source.train, size, workers, "decoding training images")
+    validation = load_images(source.validation, size, workers, "decoding validation images")
+    for note in source.notes:
+        say(note)
+    skipped = [*train.skipped, *validation.skipped]
+    for key, reason in skipped[:_SKIPPED_SHOWN]:
+        say(f"skipped {key}: {reason}")
+    if len(skipped) > _SKIPPED_SHOWN:
+        say(f"skipped {len(skipped) - _SKIPPED_SHOWN} more unreadable images")
+    _check_readable(source, train, validation)
+    accumulator = Accumulator(size)
+    for pixels in train.pixels:
+        accumulator.add(pixels)
+    return Data(source, train, validation, accumulator.result())
+
+
+def _check_readable(source: Source, train: ImageSet, validation: ImageSet) -> None:
+    if not len(validation):
+        raise UserError(f"no validation image of {source.name} can be read")
+    counts = np.bincount(train.labels, minlength=len(source.classes))
+    if not counts.all():
+        empty = source.classes[int(np.argmin(counts))]
+        raise UserError(
+            f"no training image of class {empty!r} can be read; mend or remove the class"
+        )
+
+
+def check_same_data(run: Path, data: Data) -> None:
+    """Refuse to continue a run on other images; note which they are at its start."""
+    note = run / "data.json"
+    manifest = data.manifest() | {
+        "skipped": [*data.train.skipped, *data.validation.skipped],
+        "classes": data.source.classes,
+        "notes": data.source.notes,
+    }
+    if not note.exists():
+        write_text(note, json.dumps(manifest, indent=2) + "\n")
+    elif json.loads(note.read_text(encoding="utf-8"))["fingerprint"] != data.fingerprint():
+        raise UserError(
+            f"the images of {data.source.name} are not those that {run} began with; restore them, "
+            f"or start a new run with --config {run / 'config.json'}"
+        )

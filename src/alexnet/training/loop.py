@@ -1,0 +1,270 @@
+"""The training loop: step, log, validate, save. A run's whole state is `State`."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.config import Config
+from alexnet.data.batches import Batch, TrainingFeed, training_batches
+from alexnet.draws import sample_keys
+from alexnet.errors import InterruptedRunError
+from alexnet.evaluation.evaluate import Evaluation
+from alexnet.evaluation.metrics import credit
+from alexnet.model.network import AlexNet
+from alexnet.parallel.world import World
+from alexnet.progress import Meter, duration
+from alexnet.training.alarm import Alarm, Sign, spread
+from alexnet.training.checkpoint import Position, save_checkpoint
+from alexnet.training.metrics import MetricsLog
+from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
+from alexnet.training.schedule import Moment, Rates, is_finished, rates
+from alexnet.training.signals import StopRequest
+
+
+@dataclass
+class State:
+    """Everything that changes while a run goes on, and all that a checkpoint holds."""
+
+    model: AlexNet
+    optimizer: torch.optim.Optimizer
+    sums: Tensor  # (4,) float64 since the last log: images, loss, top-1 and top-5 credit
+    position: Position = field(default_factory=Position)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of a checkpoint."""
+        model = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        optimizer = {f"optimizer.{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
+        return {**model, **optimizer, "sums": self.sums}
+
+    def restore(self, position: Position, tensors: dict[str, Tensor]) -> None:
+        """Go back to a checkpoint."""
+        self.model.load_state_dict(_below("model.", tensors))
+        restore_optimizer(self.optimizer, _below("optimizer.", tensors))
+        self.sums.copy_(tensors["sums"])
+        self.position = position
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run works with and does not change."""
+
+    config: Config
+    world: World
+    feed: TrainingFeed
+    validate: Callable[[], Evaluation]
+    keep_best: Callable[[], None]
+    checkpoint_folder: Path
+    metrics: MetricsLog
+    stop: StopRequest
+
+
+def total_steps(config: Config, steps_per_epoch: int) -> int:
+    """How many steps a run has at most."""
+    steps = config.train.epochs * steps_per_epoch
+    return steps if config.train.steps is None else min(steps, config.train.steps)
+
+
+def train_loop(state: State, around: Surroundings) -> None:
+    """Train until the schedule is finished.
+
+    Raises:
+        InterruptedRunError: a stop was requested; the state is saved.
+        UserError: the run cannot learn.
+        CannotWriteError: its state cannot be saved; earlier checkpoints are intact.
+    """
+    config, feed = around.config, around.feed
+    last_step = total_steps(config, feed.steps_per_epoch)
+    alarm = Alarm(state.model.num_classes) if config.train.alarm else None
+    state.model.train()
+    clock = _Clock()
+    first = state.position.step
+    batches = training_batches(feed, first, last_step, config.data.workers)
+    last_save = time.monotonic()
+    with Meter("training", last_step, start=first) as meter:
+        while not is_finished(config.schedule, _moment(state, around)):
+            with clock.waiting():
+                batch = next(batches).to(around.world.device)
+            with clock.training():
+                now = rates(config.optimizer, config.schedule, _moment(state, around))
+                logits, images = _step(state, batch, now, around)
+            state.position = clock.after_step(state.position, len(batch.labels))
+            step = state.position.step
+            end_of_epoch = step % feed.steps_per_epoch == 0 or step == last_step
+            if step % config.train.log_every_steps == 0 or end_of_epoch:
+                sign = _log(state, around, now, spread(logits))
+                if alarm:
+                    alarm.check(sign, state.model, images)
+                meter.advance(0, _note(sign, state.position))
+            if end_of_epoch:
+                _validate(state, around, meter, last_step)
+            if end_of_epoch or _is_due(config, step, last_save) or around.stop:
+                _save(state, around)
+                last_save = time.monotonic()
+            meter.advance()
+            if around.stop and step < last_step:
+                raise InterruptedRunError(
+                    f"stopped at step {step}, saved; continue with: "
+                    f"alexnet train --resume {around.checkpoint_folder.parent}"
+                )
+    batches.close()
+
+
+def _step(state: State, batch: Batch, now: Rates, around: Surroundings) -> tuple[Tensor, Tensor]:
+    """One update of section 5; returns the batch's logits and the images the network saw."""
+    set_rates(state.optimizer, now)
+    seed, step = around.config.train.seed, state.position.step
+    keys = torch.from_numpy(sample_keys(seed, step, batch.positions)).to(around.world.device)
+    images = batch.colored(state.model.mean)
+    with around.world.autocast():
+        logits = state.model(images, keys)
+    logits = logits.float()
+    loss = F.cross_entropy(logits, batch.labels)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+    with torch.no_grad():
+        count = len(batch.labels)
+        top1, top5 = (credit(logits, batch.labels, k).sum() for k in (1, 5))
+        seen = torch.stack([torch.full_like(top1, count), loss.double() * count, top1, top5])
+        state.sums += seen
+    return logits.detach(), images
+
+
+def _log(state: State, around: Surroundings, now: Rates, logits_spread: Tensor) -> Sign:
+    """Write the training row since the last one; the only place that reads the device."""
+    images, loss, top1, top5 = state.sums.tolist()
+    state.sums.zero_()
+    position, feed = state.position, around.feed
+    epochs = position.step / feed.steps_per_epoch
+    around.metrics.append(
+        {
+            "step": position.step,
+            "epoch": epochs,
+            "split": "train",
+            "loss": loss / images,
+            "top1_error": 1.0 - top1 / images,
+            "top5_error": 1.0 - top5 / images,
+            "learning_rate": now.weights,
+            "images_per_second": images_per_second(position),
+            "data_wait_fraction": data_wait_fraction(position),
+        }
+    )
+    return Sign(
+        step=position.step,
+        epochs=epochs,
+        images=position.images,
+        loss=loss / images,
+        spread=float(logits_spread),
+        lr=now.weights,
+        warming_up=epochs < around.config.schedule.warmup_epochs,
+    )
+
+
+def _note(sign: Sign, position: Position) -> str:
+    speed, wait = images_per_second(position), data_wait_fraction(position)
+    return f"loss {sign.loss:.3f}, {speed:.0f} images/s, waiting for data {wait:.0%}"
+
+
+def _validate(state: State, around: Surroundings, meter: Meter, last_step: int) -> None:
+    """Measure the validation error at the end of an epoch, and keep the best weights."""
+    position = state.position
+    epoch = -(-position.step // around.feed.steps_per_epoch)
+    is_last = position.step == last_step
+    if epoch % around.config.train.evaluate_every_epochs and not is_last:
+        return
+    measured = around.validate()
+    state.model.train()
+    error = measured.top1_error
+    around.metrics.append(
+        {
+            "step": position.step,
+            "epoch": position.step / around.feed.steps_per_epoch,
+            "split": "val",
+            "loss": measured.loss,
+            "top1_error": error,
+            "top5_error": measured.top5_error,
+        }
+    )
+    if position.best_error is None or error < position.best_error:
+        around.keep_best()
+        position = replace(position, best_error=error)
+    state.position = replace(position, validation_errors=[*position.validation_errors, error])
+    meter.say(
+        f"epoch {epoch}: validation loss {measured.loss:.3f}, top-1 error {error:.2%} "
+        f"({measured.images} images), {duration(position.train_seconds)} of training"
+    )
+
+
+def _save(state: State, around: Surroundings) -> None:
+    state.position = replace(state.position, metrics_bytes=around.metrics.length)
+    save_checkpoint(around.checkpoint_folder, state.position, state.tensors())
+
+
+def _is_due(config: Config, step: int, last_save: float) -> bool:
+    every = config.checkpoint.every_steps
+    if every is not None:
+        return step % every == 0
+    return time.monotonic() - last_save >= 60.0 * config.checkpoint.every_minutes
+
+
+def _moment(state: State, around: Surroundings) -> Moment:
+    return Moment(
+        step=state.position.step,
+        total_steps=total_steps(around.config, around.feed.steps_per_epoch),
+        steps_per_epoch=around.feed.steps_per_epoch,
+        validation_errors=state.position.validation_errors,
+    )
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+class _Clock:
+    """Seconds of training, and of waiting for data among them; validation does not count."""
+
+    def __init__(self) -> None:
+        self._train = self._wait = 0.0
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Count this time as training."""
+        began = time.perf_counter()
+        yield
+        self._train += time.perf_counter() - began
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count this time as training, and as waiting for data."""
+        began = self._train
+        with self.training():
+            yield
+        self._wait += self._train - began
+
+    def after_step(self, position: Position, images: int) -> Position:
+        """The position one step on; the seconds since the last call are added to it."""
+        after = replace(
+            position,
+            step=position.step + 1,
+            images=position.images + images,
+            train_seconds=position.train_seconds + self._train,
+            wait_seconds=position.wait_seconds + self._wait,
+        )
+        self._train = self._wait = 0.0
+        return after
+
+
+def images_per_second(position: Position) -> float:
+    """Training speed so far, over all the processes that the run has had."""
+    return position.images / max(position.train_seconds, 1e-9)
+
+
+def data_wait_fraction(position: Position) -> float:
+    """The share of the training time that was spent waiting for data."""
+    return position.wait_seconds / max(position.train_seconds, 1e-9)
