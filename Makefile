@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test check format clean
 
 demo: $(VENV)/installed
-	$(BIN)/alexnet train digits
+	$(BIN)/alexnet train digits --recipe digits
 
 test: check
 	$(BIN)/python -m pytest --numprocesses 2

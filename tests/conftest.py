@@ -10,6 +10,7 @@ from PIL import Image
 
 # Tests run side by side; two threads each would fight for the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

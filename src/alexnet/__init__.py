@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alexnet.data.prepare import prepare as prepare
     from alexnet.evaluation.evaluate import evaluate as evaluate
     from alexnet.evaluation.predict import Predictor as Predictor
     from alexnet.model.network import AlexNet as AlexNet
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
     from alexnet.training.run import train as train
 
 __version__ = "0.1.0"
-__all__ = ["AlexNet", "Predictor", "evaluate", "load", "train"]
+__all__ = ["AlexNet", "Predictor", "evaluate", "load", "prepare", "train"]
 
 _HOMES = {
     "AlexNet": "alexnet.model.network",
     "Predictor": "alexnet.evaluation.predict",
     "evaluate": "alexnet.evaluation.evaluate",
     "load": "alexnet.model.weights",
+    "prepare": "alexnet.data.prepare",
     "train": "alexnet.training.run",
 }
 

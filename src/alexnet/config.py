@@ -6,6 +6,7 @@ back (`--config FILE`) it makes the same run again.
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from typing import Any, Literal
 
 from alexnet.errors import UserError
 from alexnet.suggest import unknown
+
+_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -40,7 +43,7 @@ class ModelConfig:
         _require(
             self.dropout is None or 0.0 <= self.dropout < 1.0, "model.dropout must be in [0, 1)"
         )
-        _require(self.width > 0.0, "model.width must be positive")
+        _require(0.0 < self.width < math.inf, "model.width must be positive")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class DataConfig:
     size: int = 256  # pixels of the stored square: short side resized to this, centre cut out
     validation_fraction: float = 0.2  # of a source that has no validation split of its own
     workers: int = 2  # threads that cut and decode; the result is the same for any number
+    # Where decoded pixels live: the fastest place they fit, or the one named here.
+    pixels: Literal["auto", "device", "device-yuv", "host", "stream"] = "auto"
     mean: Literal["image", "channel"] = "image"  # section 2 subtracts the mean of each pixel
 
     def __post_init__(self) -> None:
@@ -91,9 +96,13 @@ class OptimizerConfig:
     layer_rates: tuple[tuple[str, int, float], ...] = ()
 
     def __post_init__(self) -> None:
-        _require(self.lr > 0.0, "optimizer.lr must be positive")
+        _require(0.0 < self.lr < math.inf, "optimizer.lr must be positive")
         _require(0.0 <= self.momentum < 1.0, "optimizer.momentum must be in [0, 1)")
         _require(self.weight_decay >= 0.0, "optimizer.weight_decay must not be negative")
+        _require(self.bias_lr_factor >= 0.0, "optimizer.bias_lr_factor must not be negative")
+        for layer, _, factor in self.layer_rates:
+            _require(layer in _LAYERS, unknown("layer in optimizer.layer_rates:", layer, _LAYERS))
+            _require(factor >= 0.0, "optimizer.layer_rates must not be negative")
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,8 @@ class ScheduleConfig:
         _require(self.warmup_epochs >= 0.0, "schedule.warmup_epochs must not be negative")
         _require(0.0 < self.factor < 1.0, "schedule.factor must be in (0, 1)")
         _require(self.patience >= 1, "schedule.patience must be at least 1")
+        _require(self.drops >= 0, "schedule.drops must not be negative")
+        _require(0.0 <= self.final_factor <= 1.0, "schedule.final_factor must be in [0, 1]")
         _require(
             list(self.milestones) == sorted(set(self.milestones)),
             "schedule.milestones must be rising epochs",
@@ -224,7 +235,7 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise UserError(f"--set wants section.key=value, not {assignment!r}")
-        config = change(config, path.strip(), _literal(text.strip()))
+        config = change(config, path.strip(), _literal(path.strip(), text.strip()))
     return config
 
 
@@ -252,11 +263,20 @@ def keys() -> list[str]:
     ]
 
 
-def _literal(text: str) -> Any:
+def _literal(path: str, text: str) -> Any:
+    """A value as written: a plain word where the key takes words, else JSON."""
+    if _takes_word(path, text) and not text.startswith('"'):
+        return text
     try:
         return json.loads(text)
     except ValueError:
         return {"none": None, "True": True, "False": False, "None": None}.get(text, text)
+
+
+def _takes_word(path: str, word: str) -> bool:
+    section, _, key = path.partition(".")
+    hint = _hints(_hints(Config)[section]).get(key) if path in keys() else None
+    return hint is str or (typing.get_origin(hint) is Literal and word in typing.get_args(hint))
 
 
 def _hints(kind: Any) -> dict[str, Any]:
@@ -272,7 +292,8 @@ def _read(kind: Any, document: Any, path: str) -> Any:
     for key, value in document.items():
         name = f"{path}.{key}" if path else key
         if key not in hints:
-            raise UserError(unknown("configuration key", name, [*hints]))
+            known = [f"{path}.{known}" if path else known for known in hints]
+            raise UserError(unknown("configuration key", name, known))
         values[key] = (
             _read(hints[key], value, name)
             if is_dataclass(hints[key])

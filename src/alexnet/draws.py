@@ -81,7 +81,7 @@ def words(
     samples = np.asarray(samples, dtype=np.int64)[:, None]  # (N, 1)
     zero = np.zeros_like(samples + blocks)
     drawn = philox((samples + zero, zero + moment, blocks + zero, zero), (seed, int(purpose)))
-    return np.stack(drawn, axis=-1).reshape(len(samples), -1)[:, :count]
+    return np.stack(drawn, axis=-1).reshape(len(samples), 4 * blocks.size)[:, :count]
 
 
 def uniforms(

@@ -28,6 +28,7 @@ class Meter:
         self._silent = silent
         self._start = self._done = start
         self._began = self._last_line = time.monotonic()
+        self._note = ""
         self._bar: Progress | None = None
         if sys.stderr.isatty() and not silent:
             self._bar = Progress(
@@ -56,13 +57,15 @@ class Meter:
             self._bar.stop()
 
     def advance(self, units: int = 1, note: str = "") -> None:
-        """So many more units are done; `note` is shown beside the count."""
+        """So many more units are done; the last `note` given is shown beside the count."""
         self._done += units
+        self._note = note or self._note
         if self._bar:
-            self._bar.update(self._task, completed=self._done, note=note)
+            self._bar.update(self._task, completed=self._done, note=self._note)
         elif not self._silent and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self.say(f"{self._title}: {self._done}/{self._total}, {self._remaining()} left {note}")
+            line = f"{self._title}: {self._done}/{self._total}, {self._remaining()} left"
+            self.say(f"{line}; {self._note}" if self._note else line)
 
     def say(self, line: str) -> None:
         """Print a line of its own, above the bar where there is one."""

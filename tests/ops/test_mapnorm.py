@@ -7,6 +7,10 @@ from torch import Tensor
 from alexnet.ops import same_map_norm
 
 
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).double()
+
+
 def loops(x: Tensor, size: int, scale: float, power: float, k: float) -> Tensor:
     """x / (k + scale / size^2 * sum of squares)^power, zero outside the map, divisor fixed."""
     y = torch.empty_like(x)
@@ -25,7 +29,7 @@ def loops(x: Tensor, size: int, scale: float, power: float, k: float) -> Tensor:
     (5, 1e-3, 0.75, 1.0), (3, 5e-5, 0.75, 1.0), (5, 0.1, 0.5, 2.0),
 ])  # fmt: skip
 def test_is_the_explicit_loop(size: int, scale: float, power: float, k: float) -> None:
-    x = 50.0 * torch.randn(2, 3, 7, 6, generator=torch.Generator().manual_seed(0)).double()
+    x = 50.0 * noise(2, 3, 7, 6)
     y = same_map_norm(x, size, scale, power, k)
     torch.testing.assert_close(y, loops(x, size, scale, power, k), rtol=1e-12, atol=0.0)
 
@@ -50,7 +54,7 @@ def test_response_to_an_impulse_is_spatial() -> None:
 
 
 def test_keeps_type_and_memory_format() -> None:
-    x = (50.0 * torch.randn(2, 8, 6, 6)).to(memory_format=torch.channels_last)
+    x = (50.0 * noise(2, 8, 6, 6)).float().to(memory_format=torch.channels_last)
     y = same_map_norm(x.bfloat16())
     assert y.dtype == torch.bfloat16
     exact = same_map_norm(x.bfloat16().double())
@@ -59,5 +63,5 @@ def test_keeps_type_and_memory_format() -> None:
 
 
 def test_gradient_is_the_derivative() -> None:
-    x = torch.randn(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
+    x = noise(1, 2, 6, 6).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: same_map_norm(x, scale=1.0), (x,))

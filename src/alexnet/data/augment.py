@@ -8,9 +8,10 @@ import numpy.typing as npt
 from alexnet.config import AugmentConfig
 from alexnet.draws import Purpose, normals, words
 
-Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+View = tuple[int, int, bool]
+"""Top and left of a crop in pixels, and whether it is reflected left to right."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,6 @@ def has_color_noise(config: AugmentConfig, epoch: int) -> bool:
     return config.color != "none" and not ended
 
 
-def crop(pixels: Pixels, top: int, left: int, size: int, mirrored: bool) -> Pixels:
-    """A (size, size, 3) view of (H, W, 3) pixels, reflected left to right where asked."""
-    window = pixels[top : top + size, left : left + size]
-    return window[:, ::-1] if mirrored else window
-
-
 def color_shifts(
     convention: str, strength: float, colors: Floats, components: Components
 ) -> Floats:
@@ -107,7 +102,7 @@ def color_divisor(config: AugmentConfig, epoch: int) -> float:
     return 1.0
 
 
-def ten_views(size: int, crop_size: int) -> list[tuple[int, int, bool]]:
+def ten_views(size: int, crop_size: int) -> list[View]:
     """(top, left, mirrored) of section 4.1's ten patches: corners and centre, and their mirrors.
 
     In the authors' order (convdata_jpeg.py, __trim_borders).
@@ -118,7 +113,7 @@ def ten_views(size: int, crop_size: int) -> list[tuple[int, int, bool]]:
     return [(top, left, mirrored) for mirrored in (False, True) for top, left in corners]
 
 
-def center_view(size: int, crop_size: int) -> list[tuple[int, int, bool]]:
+def center_view(size: int, crop_size: int) -> list[View]:
     """The single central view, in the form of `ten_views`."""
     middle = (size - crop_size) // 2
     return [(middle, middle, False)]

@@ -1,7 +1,7 @@
 """Training batches: order, cropping and reading ahead. A batch depends on its step alone."""
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,7 +15,6 @@ from alexnet.data.augment import (
     Components,
     color_divisor,
     color_shifts,
-    crop,
     draw,
     has_color_noise,
 )
@@ -87,7 +86,9 @@ class TrainingFeed:
         """The batch of a step (counted from 0), given the order of its epoch."""
         epoch, place = divmod(step, self.steps_per_epoch)
         samples = order[place * self.batch_size : (place + 1) * self.batch_size]
-        draws = draw(self.augment, self.seed, epoch, samples, self.images.size - self.crop_size)
+        draws = draw(
+            self.augment, self.seed, epoch, samples, self.images.store.size - self.crop_size
+        )
         views = [
             (int(top), int(left), bool(mirrored))
             for (top, left), mirrored in zip(draws.offsets, draws.mirrored, strict=True)
@@ -100,25 +101,12 @@ class TrainingFeed:
                 ).astype(np.float32)
             )
         return Batch(
-            images=cut(self.images, samples, views, self.crop_size),
+            images=self.images.store.cut(samples, views, self.crop_size),
             labels=torch.from_numpy(self.images.labels[samples]),
             color_shifts=shifts,
             color_divisor=color_divisor(self.augment, epoch),
             positions=np.arange(len(samples)),
         )
-
-
-def cut(
-    images: ImageSet,
-    samples: Sequence[int] | npt.NDArray[np.int64],
-    views: Sequence[tuple[int, int, bool]],
-    crop_size: int,
-) -> Tensor:
-    """One (top, left, mirrored) view of each sample: (N, 3, S, S) uint8, channels-last."""
-    batch = np.empty((len(samples), crop_size, crop_size, 3), dtype=np.uint8)
-    for row, (sample, (top, left, mirrored)) in enumerate(zip(samples, views, strict=True)):
-        batch[row] = crop(images.pixels[sample], top, left, crop_size, mirrored)
-    return torch.from_numpy(batch).permute(0, 3, 1, 2)
 
 
 def training_batches(

@@ -1,30 +1,171 @@
-"""Where decoded pixels live: here, in host memory."""
+"""Where decoded pixels live: on the device, in host memory, or nowhere until they are needed.
 
-from collections.abc import Sequence
+Whatever the place, the same samples and views give the same pixels: order, crops and mirror images
+are decided elsewhere, and every store cuts the same squares (4:2:0 alone rounds colours).
+"""
+
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from alexnet.data.augment import View
 from alexnet.data.images import BadImage, load_square
 from alexnet.data.sources import Split
+from alexnet.data.yuv import rgb_from_yuv, yuv_from_rgb
 from alexnet.errors import UserError
-from alexnet.progress import Meter
+
+Pixels = npt.NDArray[np.uint8]
+Samples = Sequence[int] | npt.NDArray[np.int64]
+
+
+class PixelStore(Protocol):
+    """The pixels of N square images, wherever they are."""
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+
+    def cut(self, samples: Samples, views: Sequence[View], side: int) -> Tensor:
+        """One view of each sample: (n, 3, side, side) uint8, channels-last, where the store is."""
+
+    def take(self, start: int, stop: int) -> "PixelStore":
+        """The images start .. stop - 1, decoded, for looking at them more than once."""
+
+    def picture(self, sample: int) -> Pixels:
+        """A whole image, (size, size, 3)."""
+
+
+@dataclass(frozen=True)
+class HostPixels:
+    """Pixels in host memory.
+
+    Attributes:
+        pixels: (N, S, S, 3) uint8 RGB.
+    """
+
+    pixels: Tensor
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.pixels.shape[1])
+
+    def cut(self, samples: Samples, views: Sequence[View], side: int) -> Tensor:
+        """As `PixelStore.cut`."""
+        batch = _empty_batch(len(samples), side)
+        for row, sample, view in zip(batch, samples, views, strict=True):
+            _cut_one(self.pixels[int(sample)], view, side, row)
+        return batch.permute(0, 3, 1, 2)
+
+    def take(self, start: int, stop: int) -> "HostPixels":
+        """As `PixelStore.take`."""
+        return HostPixels(self.pixels[start:stop])
+
+    def picture(self, sample: int) -> Pixels:
+        """As `PixelStore.picture`."""
+        return self.pixels[sample].numpy()
+
+
+@dataclass(frozen=True)
+class StreamedPixels:
+    """Pixels that are decoded each time they are needed, by the thread that asks."""
+
+    split: Split
+    size: int
+    workers: int  # threads that `take` decodes with
+
+    def cut(self, samples: Samples, views: Sequence[View], side: int) -> Tensor:
+        """As `PixelStore.cut`.
+
+        Raises:
+            UserError: an image has gone or was damaged since the run began.
+        """
+        batch = _empty_batch(len(samples), side)
+        for row, sample, view in zip(batch, samples, views, strict=True):
+            _cut_one(torch.from_numpy(self.picture(int(sample))), view, side, row)
+        return batch.permute(0, 3, 1, 2)
+
+    def take(self, start: int, stop: int) -> HostPixels:
+        """As `PixelStore.take`; errors as for `cut`."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            pictures = list(pool.map(self.picture, range(start, stop)))
+        return HostPixels(torch.from_numpy(np.stack(pictures)))
+
+    def picture(self, sample: int) -> Pixels:
+        """As `PixelStore.picture`."""
+        try:
+            return load_square(self.split.read(sample), self.size)
+        except (BadImage, OSError) as error:
+            raise UserError(f"{self.split.keys[sample]} cannot be read any more: {error}") from None
+
+
+@dataclass(frozen=True)
+class DevicePixels:
+    """Pixels in the memory of the device that computes; cutting is one gather.
+
+    Attributes:
+        planes: (N, S, S, 3) uint8 RGB, or the pair of `yuv_from_rgb` at half the memory.
+    """
+
+    planes: Tensor | tuple[Tensor, Tensor]
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        first = self.planes if isinstance(self.planes, Tensor) else self.planes[0]
+        return int(first.shape[1])
+
+    def cut(self, samples: Samples, views: Sequence[View], side: int) -> Tensor:
+        """As `PixelStore.cut`."""
+        device = self.planes.device if isinstance(self.planes, Tensor) else self.planes[0].device
+        # One small transfer carries all that the gather needs to know.
+        rows = [
+            (int(s), top, left, mirrored)
+            for s, (top, left, mirrored) in zip(samples, views, strict=True)
+        ]
+        plan = torch.tensor(rows, dtype=torch.int64).to(device, non_blocking=True)
+        sample, top, left, mirrored = (column[:, None, None] for column in plan.unbind(1))
+        along = torch.arange(side, device=device)
+        y = top + along[None, :, None]  # (n, side, 1)
+        forwards = along[None, None, :]
+        x = left + torch.where(mirrored.bool(), side - 1 - forwards, forwards)  # (n, 1, side)
+        if isinstance(self.planes, Tensor):
+            batch = self.planes[sample, y, x]
+        else:
+            luma, chroma = self.planes
+            batch = rgb_from_yuv(luma[sample, y, x], chroma[sample, y // 2, x // 2])
+        return batch.permute(0, 3, 1, 2)
+
+    def take(self, start: int, stop: int) -> "DevicePixels":
+        """As `PixelStore.take`."""
+        if isinstance(self.planes, Tensor):
+            return DevicePixels(self.planes[start:stop])
+        return DevicePixels((self.planes[0][start:stop], self.planes[1][start:stop]))
+
+    def picture(self, sample: int) -> Pixels:
+        """As `PixelStore.picture`."""
+        whole = self.cut([sample], [(0, 0, False)], self.size)
+        return whole[0].permute(1, 2, 0).cpu().numpy()
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Decoded images in a fixed order.
+    """Labelled images in a fixed order.
 
     Attributes:
-        pixels: (N, S, S, 3) uint8 RGB.
+        store: their pixels.
         labels: (N,) int64.
         keys: the name of each image.
         skipped: (name, reason) of what could not be read.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    store: PixelStore
     labels: npt.NDArray[np.int64]
     keys: Sequence[str]
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -32,47 +173,101 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def size(self) -> int:
-        """Side of the images in pixels."""
-        return int(self.pixels.shape[1])
+
+def images_in_memory(
+    pixels: Pixels, labels: npt.NDArray[np.int64], keys: Sequence[str]
+) -> ImageSet:
+    """The image set of (N, S, S, 3) pixels that are decoded already."""
+    return ImageSet(HostPixels(torch.from_numpy(pixels)), labels, keys)
 
 
-def load_images(split: Split, size: int, workers: int, title: str) -> ImageSet:
-    """Decode a split into memory, `workers` images at a time; the order is the split's.
+def decoded(split: Split, size: int, workers: int) -> Iterator[tuple[int, Pixels | str]]:
+    """Each image of a split in order: (index, pixels), or (index, reason) where unreadable."""
 
-    Images that cannot be read are left out and listed.
-
-    Raises:
-        UserError: the pixels do not fit into memory.
-    """
-    try:
-        pixels = np.empty((len(split), size, size, 3), dtype=np.uint8)
-    except MemoryError:
-        gibibytes = len(split) * size * size * 3 / 2**30
-        raise UserError(
-            f"{len(split)} images of {size}x{size} pixels need {gibibytes:.0f} GiB of memory; "
-            "use fewer images, or a smaller --set data.size"
-        ) from None
-    skipped: list[tuple[str, str]] = []
-    kept: list[int] = []
-
-    def load(index: int) -> str | None:
+    def load(index: int) -> Pixels | str:
         try:
-            pixels[index] = load_square(split.read(index), size)
+            return load_square(split.read(index), size)
         except BadImage as error:
             return str(error)
         except OSError as error:
             return error.strerror or str(error)
-        return None
 
-    with ThreadPoolExecutor(workers) as pool, Meter(title, len(split)) as meter:
-        for index, reason in enumerate(pool.map(load, range(len(split)))):
-            if reason is None:
-                kept.append(index)
-            else:
-                skipped.append((split.keys[index], reason))
-            meter.advance()
-    if skipped:
-        pixels = pixels[kept]
-    return ImageSet(pixels, split.labels[kept], [split.keys[i] for i in kept], skipped)
+    ahead = 64 * workers
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        for start in range(0, len(split), ahead):
+            indices = range(start, min(start + ahead, len(split)))
+            yield from zip(indices, pool.map(load, indices), strict=True)
+
+
+def empty_store(place: str, images: int, size: int, device: torch.device) -> "Filling":
+    """A store of the given kind to be filled with `images` images at most.
+
+    Raises:
+        UserError: the memory is not there.
+    """
+    where = torch.device("cpu") if place == "host" else device
+    try:
+        if place == "device-yuv":
+            luma = torch.empty(images, size, size, dtype=torch.uint8, device=where)
+            chroma = torch.empty(images, size // 2, size // 2, 2, dtype=torch.uint8, device=where)
+            return Filling(place, (luma, chroma))
+        return Filling(place, torch.empty(images, size, size, 3, dtype=torch.uint8, device=where))
+    except (RuntimeError, MemoryError):
+        raise UserError(
+            f"{images} images of {size}x{size} pixels do not fit into memory ({place}); "
+            "use --set data.pixels=stream"
+        ) from None
+
+
+class Filling:
+    """A store that is being filled, image by image in order.
+
+    Images are collected and moved to their place together, so that a device gets few large copies.
+    """
+
+    _TOGETHER = 64
+
+    def __init__(self, place: str, planes: Tensor | tuple[Tensor, Tensor]) -> None:
+        self._place = place
+        self._planes = planes
+        self._count = 0
+        self._waiting: list[Pixels] = []
+
+    def add(self, pixels: Pixels) -> None:
+        """The next image, (S, S, 3)."""
+        self._waiting.append(pixels)
+        if len(self._waiting) == self._TOGETHER:
+            self._move()
+
+    def store(self) -> PixelStore:
+        """The images added so far."""
+        self._move()
+        if isinstance(self._planes, Tensor):
+            filled = self._planes[: self._count]
+            return HostPixels(filled) if self._place == "host" else DevicePixels(filled)
+        luma, chroma = self._planes
+        return DevicePixels((luma[: self._count], chroma[: self._count]))
+
+    def _move(self) -> None:
+        if not self._waiting:
+            return
+        images = torch.from_numpy(np.stack(self._waiting))
+        self._waiting.clear()
+        end = self._count + len(images)
+        if isinstance(self._planes, Tensor):
+            self._planes[self._count : end] = images
+        else:
+            luma, chroma = self._planes
+            parts = yuv_from_rgb(images.to(luma.device))
+            luma[self._count : end], chroma[self._count : end] = parts
+        self._count = end
+
+
+def _empty_batch(count: int, side: int) -> Tensor:
+    return torch.empty(count, side, side, 3, dtype=torch.uint8)
+
+
+def _cut_one(image: Tensor, view: View, side: int, out: Tensor) -> None:
+    top, left, mirrored = view
+    window = image[top : top + side, left : left + side]
+    out.copy_(window.flip(1) if mirrored else window)

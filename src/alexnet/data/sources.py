@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 from alexnet.suggest import unknown
 
 NAMES = ("digits", "cifar10")
 """The sources that go by a name; every other one is a path."""
+
+KINDS = ("auto", "folder", "ilsvrc2010", "ilsvrc2012", "cifar10", "parquet", "csv")
+"""What a path can be read as; "auto" looks at what is there."""
 
 
 @dataclass(frozen=True)
@@ -37,49 +41,94 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images in two splits."""
+    """Labelled images in two or three splits."""
 
-    name: str  # "digits", "cifar10", or the name of the folder
-    kind: str  # "digits", "cifar10" or "folder"
+    name: str  # "digits", "cifar10", "ILSVRC-2010", or the name of the folder
+    kind: str  # "digits", or one of KINDS without "auto"
     classes: tuple[str, ...]
     train: Split
     validation: Split
     mirror: bool = True  # False where a mirror image is another thing
+    crop: bool = True  # False where what matters reaches the edge of the picture
     notes: tuple[str, ...] = ()  # what was decided or left out on the way, one line each
+    test: Split | None = None
+    class_ids: tuple[str, ...] = ()  # the WordNet identifier of each class, where it has one
+    year: int | None = None  # of ILSVRC: the classes and their order depend on it
+    statistics: Statistics | None = None  # of the training split, where they are known already
 
 
-def open_source(data: str, *, validation_fraction: float = 0.2) -> Source:
+def open_source(data: str, *, validation_fraction: float = 0.2, kind: str = "auto") -> Source:
     """Open what a user calls DATA.
 
     Args:
-        data: a name ("digits", "cifar10"), the path of a CIFAR-10 archive or of its unpacked
-            batches, or an image folder. A name wins over a folder of that name ("./digits" is
-            the folder).
+        data: a name ("digits", "cifar10") or a path: a prepared set, the archives of ILSVRC-2010
+            or -2012 or what they unpack to, CIFAR-10, Parquet files, a CSV list, or an image
+            folder. A name wins over a folder of that name ("./digits" is the folder).
         validation_fraction: the part of a source without a validation split of its own that
             becomes one.
+        kind: one of KINDS, where the path alone would be taken for something else.
 
     Raises:
         UserError: nothing of the kind, or it cannot be used; one line says what is wanted.
     """
+    if kind not in KINDS:
+        raise UserError(unknown("kind of source", kind, KINDS))
     # The readers know this module, so it can know them only from here.
-    from alexnet.data.cifar10 import holds_cifar10, open_cifar10
+    from alexnet.data.cifar10 import open_cifar10
     from alexnet.data.digits import open_digits
-    from alexnet.data.folders import open_folder
 
-    if data == "digits":
+    if data == "digits" and kind == "auto":
         return open_digits(validation_fraction=validation_fraction)
-    if data == "cifar10":
+    if data == "cifar10" and kind in ("auto", "cifar10"):
         return open_cifar10()
     path = Path(data).expanduser()
     if not path.exists():
         raise UserError(_nothing_there(data))
-    if holds_cifar10(path):
+    return _open_path(path, _kind(path) if kind == "auto" else kind, validation_fraction)
+
+
+def _kind(path: Path) -> str:
+    """What a path holds: one of KINDS, or "prepared"."""
+    from alexnet.data.cifar10 import holds_cifar10
+    from alexnet.data.ilsvrc import ilsvrc_year
+    from alexnet.data.lists import is_list
+    from alexnet.data.parquet import holds_parquet
+    from alexnet.data.prepared import holds_prepared
+
+    if holds_prepared(path):
+        return "prepared"
+    if year := ilsvrc_year(path):
+        return f"ilsvrc{year}"
+    if holds_parquet(path):
+        return "parquet"
+    if is_list(path):
+        return "csv"
+    return "cifar10" if holds_cifar10(path) else "folder"
+
+
+def _open_path(path: Path, kind: str, validation_fraction: float) -> Source:
+    from alexnet.data.cifar10 import open_cifar10
+    from alexnet.data.folders import open_folder
+    from alexnet.data.ilsvrc import open_ilsvrc
+    from alexnet.data.lists import open_list
+    from alexnet.data.parquet import open_parquet
+    from alexnet.data.prepared import open_prepared
+
+    if kind == "prepared":
+        return open_prepared(path)
+    if kind == "cifar10":
         return open_cifar10(path)
+    if kind == "parquet":
+        return open_parquet(path, validation_fraction=validation_fraction)
+    if kind == "csv":
+        return open_list(path, validation_fraction=validation_fraction)
     if not path.is_dir():
         raise UserError(
-            f"{data} is a file; wanted is a folder of images, a CIFAR-10 archive (.tar.gz), "
-            f"or a name ({', '.join(NAMES)})"
+            f"{path} is a file; wanted is a folder of images or archives, a CSV list, a CIFAR-10 "
+            f"archive (.tar.gz), or a name ({', '.join(NAMES)})"
         )
+    if kind.startswith("ilsvrc"):
+        return open_ilsvrc(path, int(kind.removeprefix("ilsvrc")))
     return open_folder(path, validation_fraction=validation_fraction)
 
 

@@ -11,15 +11,16 @@ import torch
 
 from alexnet.config import DataConfig
 from alexnet.data.augment import center_view, ten_views
-from alexnet.data.batches import cut
-from alexnet.data.pixels import ImageSet, load_images
+from alexnet.data.loading import choose_place, load_images
+from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import credit, wilson_interval
 from alexnet.model.network import AlexNet
 from alexnet.model.weights import load
 from alexnet.parallel.world import World, make_world
-from alexnet.progress import Meter
+from alexnet.progress import Meter, say
+from alexnet.suggest import unknown
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,26 @@ def evaluate(
     models = [load(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if len({(model.classes, model.stored_size) for model in models}) > 1:
         raise UserError("the runs differ in classes or image size; evaluate them one at a time")
-    source = match_classes(open_source(data), models[0].classes)
-    images = load_images(
-        source.validation if split == "val" else source.train,
-        models[0].stored_size,
-        DataConfig().workers,
-        f"decoding {source.name}",
-    )
+    fraction = models[0].training_data.get("validation_fraction", DataConfig.validation_fraction)
+    source = match_classes(open_source(data, validation_fraction=fraction), models[0].classes)
     world = make_world(device)
+    images = _open_images(source, split, world, models[0].stored_size)
     return average([evaluate_model(m, images, views, world, batch_size) for m in models])
+
+
+def _open_images(source: Source, split: str, world: World, size: int) -> ImageSet:
+    """The images of a split where they fit; those that cannot be read are named and left out."""
+    splits = {"train": source.train, "val": source.validation, "test": source.test}
+    chosen = splits.get(split)
+    if chosen is None:
+        there = [name for name, images in splits.items() if images is not None]
+        raise UserError(unknown(f"split of {source.name}:", split, there))
+    place = choose_place(len(chosen), world.device, size, DataConfig.workers)
+    trusted = source.statistics is not None
+    images, _ = load_images(chosen, place, f"reading {source.name}", trusted=trusted)
+    for key, reason in images.skipped:
+        say(f"skipped {key}: {reason}")
+    return images
 
 
 def match_classes(source: Source, classes: Sequence[str]) -> Source:
@@ -129,6 +141,7 @@ def match_classes(source: Source, classes: Sequence[str]) -> Source:
         classes=tuple(classes),
         train=replace(source.train, labels=new_labels[source.train.labels]),
         validation=replace(source.validation, labels=new_labels[source.validation.labels]),
+        test=source.test and replace(source.test, labels=new_labels[source.test.labels]),
     )
 
 
@@ -166,20 +179,26 @@ def predict_images(
     Section 4.1 averages "the predictions made by the network's softmax layer": probabilities, not
     logits.
     """
+    if views not in (1, 10):
+        raise UserError(f"views must be 1 or 10, not {views}")
     side = model.variant.image_size
-    corners = ten_views(images.size, side) if views == 10 else center_view(images.size, side)
+    corners = (
+        ten_views(images.store.size, side) if views == 10 else center_view(images.store.size, side)
+    )
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()
     with Meter("evaluating", len(images), silent=not show_progress) as meter:
         for start in range(0, len(images), batch_size):
-            samples = np.arange(start, min(start + batch_size, len(images)))
-            total = torch.zeros(len(samples), model.num_classes, device=world.device)
+            stop = min(start + batch_size, len(images))
+            count = stop - start
+            pixels = images.store.take(start, stop)
+            total = torch.zeros(count, model.num_classes, device=world.device)
             for corner in corners:
-                batch = cut(images, samples, [corner] * len(samples), side).to(world.device)
+                views_cut = pixels.cut(range(count), [corner] * count, side)
                 with world.autocast():
-                    logits = model(batch)
+                    logits = model(views_cut.to(world.device))
                 total += logits.float().softmax(1)
-            meter.advance(len(samples))
+            meter.advance(count)
             yield (total / len(corners)).cpu().numpy()
 
 

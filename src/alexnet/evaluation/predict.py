@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alexnet.data.images import EXTENSIONS, BadImage, load_square
-from alexnet.data.pixels import ImageSet
+from alexnet.data.pixels import images_in_memory
 from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import predict_images
 from alexnet.model.weights import load
@@ -85,7 +85,7 @@ class Predictor:
                 errors[file] = error.strerror or str(error)
         readable = [str(file) for file in files if file not in errors]
         stack = np.stack(pixels) if pixels else np.empty((0, size, size, 3), dtype=np.uint8)
-        images = ImageSet(stack, np.zeros(len(stack), dtype=np.int64), readable)
+        images = images_in_memory(stack, np.zeros(len(stack), dtype=np.int64), readable)
         probabilities = iter(
             row
             for rows in predict_images(self.model, images, views, self.world, _BATCH)

@@ -74,7 +74,7 @@ def worst_mistakes(measured: Evaluation, images: ImageSet) -> list[Mistake]:
             label=measured.classes[measured.labels[i]],
             predicted=measured.classes[predicted[i]],
             probability=float(sureness[i]),
-            pixels=images.pixels[i],
+            pixels=images.store.picture(int(i)),
         )
         for i in worst
     ]

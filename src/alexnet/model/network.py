@@ -24,6 +24,7 @@ The network takes raw RGB pixels, 0 to 255, and subtracts the training set's mea
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,7 @@ class AlexNet(nn.Module):
         mean: (3, S, S), the subtracted mean in pixel units.
         classes: the names of the classes.
         stored_size: side of the square that images are brought to before cropping, in pixels.
+        training_data: what the weights file says of the data; empty for a new network.
     """
 
     conv1: nn.Conv2d
@@ -87,6 +89,7 @@ class AlexNet(nn.Module):
             variant = replace(variant, image_size=image_size)
         self.variant = variant
         self.num_classes = num_classes
+        self.training_data: dict[str, Any] = {}
         self.classes = tuple(str(index) for index in range(num_classes))
         side = variant.image_size
         self.stored_size = round(side * 256 / 224)  # section 2's 256 for section 3.5's 224
@@ -173,7 +176,7 @@ class AlexNet(nn.Module):
             )
         if self.training and keys is None:
             keys = torch.randint(2**32, (len(images), 2), device=images.device)
-        x = images - self.mean  # float32, whatever the images are
+        x = images.to(self.mean.dtype) - self.mean  # float32, whatever the images are
         for name in self.variant.order:
             stage = self.get_submodule(name)
             x = stage(x, keys) if isinstance(stage, Dropout) else stage(x)

@@ -181,6 +181,10 @@ def resolve(config: ModelConfig) -> Variant:
         variant = replace(variant, activation=config.activation)
     if config.pooling == "non-overlapping":
         variant = without_overlap(variant)
+    if config.normalization and not any("norm" in stage for stage in variant.order):
+        raise UserError(
+            f"{variant.name} has no normalization to switch on; use a variant that has it: paper"
+        )
     if config.normalization is False:
         variant = replace(
             variant, order=tuple(stage for stage in variant.order if "norm" not in stage)
@@ -193,6 +197,11 @@ def resolve(config: ModelConfig) -> Variant:
         variant = replace(variant, image_size=config.image_size)
     if config.width != 1.0:
         variant = scaled(variant, config.width)
+    if any(channels % variant.columns for channels in variant.widths):
+        raise UserError(
+            f"model.columns={variant.columns} does not divide the widths of {variant.name}, "
+            f"{', '.join(map(str, variant.widths))}; use 1 or 2"
+        )
     return variant
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from alexnet.model.variants import Normalization, Variant
 FORMAT = "alexnet-weights-1"
 
 
-def save_weights(path: Path, model: AlexNet, training_data: Mapping[str, Any]) -> None:
-    """Write the weights, the subtracted mean, the variant and the class names into one file.
+def save_weights(path: Path, model: AlexNet) -> None:
+    """Write weights, subtracted mean, variant, class names and training data into one file.
 
     Raises:
         CannotWriteError: the file cannot be written; an old one is untouched.
@@ -29,7 +28,7 @@ def save_weights(path: Path, model: AlexNet, training_data: Mapping[str, Any]) -
         "variant": json.dumps(dataclasses.asdict(model.variant)),
         "classes": json.dumps(list(model.classes)),
         "stored_size": str(model.stored_size),
-        "training_data": json.dumps(dict(training_data)),
+        "training_data": json.dumps(model.training_data),
     }
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
@@ -63,9 +62,13 @@ def load(run_or_weights: str | Path) -> AlexNet:
     classes = json.loads(header["classes"])
     with torch.device("meta"):
         model = AlexNet(variant, num_classes=len(classes), seed=None)
-    model.load_state_dict(tensors, assign=True)
+    try:
+        model.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise UserError(f"the weights {path} do not fit their own header: {error}") from None
     model.classes = tuple(classes)
     model.stored_size = int(header["stored_size"])
+    model.training_data = json.loads(header["training_data"])
     return model.eval()
 
 

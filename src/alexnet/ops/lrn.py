@@ -78,7 +78,7 @@ def local_response_norm_reference(
 
 
 def _by_column(x: Tensor, columns: int) -> Tensor:
-    return x.view(len(x), columns, x.shape[1] // columns, *x.shape[2:])
+    return x.view(x.shape[0], columns, x.shape[1] // columns, *x.shape[2:])
 
 
 def _check(x: Tensor, size: int, columns: int) -> None:

@@ -20,6 +20,8 @@ _GUESSING = 0.98
 # Spread of the logits over images, relative to nothing: below it all images get one answer.
 # A healthy network starts at 0.005 or more even in the variant `paper-literal`.
 _CONSTANT_ANSWER = 1e-4
+_ENOUGH_IMAGES = 8  # for units to differ between; the last batch of an epoch may be short
+_DEAD = 0.95  # of a layer's units the same for every image: nothing passes it any more
 _STEPS_BEFORE_CONSTANT_COUNTS = 20
 # How long a loss may stay at ln(classes): the slowest healthy published run left it after about
 # 200,000 images of ImageNet; a small set is given 300 steps and two epochs.
@@ -46,11 +48,12 @@ class Alarm:
 
     Args:
         num_classes: of the data.
+        resumed: whether the run began in another process.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, resumed: bool = False) -> None:
         self._chance = math.log(num_classes)
-        self._left_chance = False
+        self._left_chance = resumed  # what came before is not known
 
     def check(self, sign: Sign, model: AlexNet, images: Tensor) -> None:
         """Stop the run if it cannot learn.
@@ -66,10 +69,17 @@ class Alarm:
         if sign.loss < _GUESSING * self._chance:
             self._left_chance = True
             return
+        if sign.step >= _STEPS_BEFORE_CONSTANT_COUNTS and len(images) >= _ENOUGH_IMAGES:
+            # Measured without dropout, whose noise would pass for an answer.
+            dead = [
+                f"{share:.0%} of the units of {layer} are dead (the same for every image)"
+                for layer, share in dead_units(model, images).items()
+                if share > _DEAD
+            ]
+            if dead or sign.spread < _CONSTANT_ANSWER:
+                raise UserError(self._collapsed(sign, *dead[:1]))
         if sign.warming_up:
             return
-        if sign.spread < _CONSTANT_ANSWER and sign.step >= _STEPS_BEFORE_CONSTANT_COUNTS:
-            raise UserError(self._dead(sign, model, images))
         waited = (
             sign.step >= _PATIENCE_STEPS and sign.epochs >= _PATIENCE_EPOCHS
         ) or sign.images >= _PATIENCE_IMAGES
@@ -81,12 +91,7 @@ class Alarm:
                 "the labels do not belong to the images (--set train.alarm=false goes on)"
             )
 
-    def _dead(self, sign: Sign, model: AlexNet, images: Tensor) -> str:
-        cause = "its answer is the same for every image"
-        for layer, share in dead_units(model, images).items():
-            if share > 0.95:
-                cause = f"{share:.0%} of the units of {layer} are dead (the same for every image)"
-                break
+    def _collapsed(self, sign: Sign, cause: str = "its answer is the same for every image") -> str:
         return (
             f"training stopped at step {sign.step}: the network has collapsed to guessing, loss "
             f"{sign.loss:.3f} at ln({round(math.exp(self._chance))}) = {self._chance:.3f}, and "
@@ -104,7 +109,12 @@ def spread(logits: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dead_units(model: AlexNet, images: Tensor) -> dict[str, float]:
-    """For each activation layer, the share of units that are the same for all images."""
+    """For each layer of ReLUs, the share of units that are the same for all images.
+
+    Other activations saturate, and come back: a network of sigmoids has no dead units.
+    """
+    if model.variant.activation != "relu":
+        return {}
     was_training = model.training
     model.eval()
     stages = model.activations(images)

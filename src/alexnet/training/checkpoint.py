@@ -66,6 +66,7 @@ def load_checkpoint(folder: Path) -> tuple[Position, dict[str, Tensor]] | None:
             return _read(path)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             say(f"the checkpoint {path} cannot be read ({error}); trying the one before it")
+            path.rename(path.with_suffix(".damaged"))  # must not count among those that are kept
     if found:
         raise UserError(f"none of the checkpoints in {folder} can be read; start a new run")
     return None

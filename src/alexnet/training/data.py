@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from alexnet.config import Config
-from alexnet.data.pixels import ImageSet, load_images
+from alexnet.data.loading import choose_place, load_images
+from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
-from alexnet.data.statistics import Accumulator, Statistics
+from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 from alexnet.files import write_text
 from alexnet.model.variants import resolve
+from alexnet.parallel.world import World
 from alexnet.progress import say
 
 _SKIPPED_SHOWN = 10
@@ -29,12 +31,14 @@ class Data:
     train: ImageSet
     validation: ImageSet
     statistics: Statistics
+    validation_fraction: float  # of a source that has no validation split of its own
 
     def manifest(self) -> dict[str, Any]:
         """What the weights file says of its training data."""
         return {
             "name": self.source.name,
             "kind": self.source.kind,
+            "validation_fraction": self.validation_fraction,
             "train_images": len(self.train),
             "validation_images": len(self.validation),
             "skipped": len(self.train.skipped) + len(self.validation.skipped),
@@ -62,33 +66,55 @@ class Data:
         return digest.hexdigest()
 
 
-def load_data(config: Config) -> Data:
+def load_data(config: Config, world: World) -> Data:
     """Open, decode and summarise the data of a run; images that cannot be read are named.
 
     Raises:
         UserError: the data cannot be used.
     """
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
-    size, workers = config.data.size, config.data.workers
+    size = config.data.size
     if size < (side := resolve(config.model).image_size):
         raise UserError(
             f"data.size={size} is smaller than the {side} pixels the network sees; "
             f"use --set data.size={side} or more"
         )
-    train = load_images(source.train, size, workers, "decoding training images")
-    validation = load_images(source.validation, size, workers, "decoding validation images")
+    place = choose_place(
+        len(source.train) + len(source.validation),
+        world.device,
+        size,
+        config.data.workers,
+        config.data.pixels,
+    )
+    say(f"pixels: {place.in_words}")
+    statistics = _known_statistics(source, size)
+    trusted = source.statistics is not None
+    train, sums = load_images(
+        source.train, place, "reading training images", statistics is None, trusted
+    )
+    validation, _ = load_images(
+        source.validation, place, "reading validation images", trusted=trusted
+    )
+    _say_what_was_left_out(source, [*train.skipped, *validation.skipped])
+    _check_readable(source, train, validation)
+    statistics = statistics or (sums.statistics() if sums else None)
+    assert statistics is not None
+    return Data(source, train, validation, statistics, config.data.validation_fraction)
+
+
+def _known_statistics(source: Source, size: int) -> Statistics | None:
+    """Those that came with the data, if they are of squares of this size."""
+    known = source.statistics
+    return known if known and len(known.mean_image) == size else None
+
+
+def _say_what_was_left_out(source: Source, skipped: list[tuple[str, str]]) -> None:
     for note in source.notes:
         say(note)
-    skipped = [*train.skipped, *validation.skipped]
     for key, reason in skipped[:_SKIPPED_SHOWN]:
         say(f"skipped {key}: {reason}")
     if len(skipped) > _SKIPPED_SHOWN:
         say(f"skipped {len(skipped) - _SKIPPED_SHOWN} more unreadable images")
-    _check_readable(source, train, validation)
-    accumulator = Accumulator(size)
-    for pixels in train.pixels:
-        accumulator.add(pixels)
-    return Data(source, train, validation, accumulator.result())
 
 
 def _check_readable(source: Source, train: ImageSet, validation: ImageSet) -> None:

@@ -80,7 +80,7 @@ def train_loop(state: State, around: Surroundings) -> None:
     """
     config, feed = around.config, around.feed
     last_step = total_steps(config, feed.steps_per_epoch)
-    alarm = Alarm(state.model.num_classes) if config.train.alarm else None
+    alarm = Alarm(state.model.num_classes, state.position.step > 0) if config.train.alarm else None
     state.model.train()
     clock = _Clock()
     first = state.position.step

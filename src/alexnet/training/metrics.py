@@ -20,8 +20,8 @@ class MetricsLog:
         self._path = path
         path.touch()
         with path.open("r+b") as file:
-            file.truncate(length)
-        self.length = length
+            self.length = min(length, path.stat().st_size)  # never longer: that would add zeros
+            file.truncate(self.length)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row and hand it to the operating system."""

@@ -31,14 +31,18 @@ class Momentum2012(torch.optim.SGD):
     def set_rate(self, group: dict[str, Any], lr: float) -> None:
         """Give a group the rate of the next step, correcting the velocity for the change."""
         before = group.get("lr_of_velocity", lr)
-        if lr == 0.0:
-            for parameter in group["params"]:
-                self.state.pop(parameter, None)
-                parameter.grad = None
-            before = lr = 0.0
         group["lr"] = lr
         group["momentum"] = self.momentum * (before / lr if lr and before else 1.0)
         group["lr_of_velocity"] = lr
+
+    def step(self, closure: Any = None) -> Any:
+        """One update; groups with a rate of 0 are left out and lose their velocity."""
+        for group in self.param_groups:
+            if group["lr"] == 0.0:
+                for parameter in group["params"]:
+                    self.state.pop(parameter, None)
+                    parameter.grad = None
+        return super().step(closure)
 
     def velocity(self, parameter: Tensor) -> Tensor:
         """The paper's v of a parameter, shaped like it."""
@@ -105,7 +109,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         (parameter,) = group["params"]
         if state:
             optimizer.state[parameter] = {
-                key: _laid_out_like(parameter, value) if value.ndim else value
+                key: _laid_out_like(parameter, value) if value.ndim else value.to(parameter.device)
                 for key, value in state.items()
             }
 

@@ -96,7 +96,7 @@ def resolve_config(
     if config is None:
         source = open_source(data or "digits", validation_fraction=_fraction(assignments))
         facts = DataFacts(
-            len(source.train), len(source.classes), source.mirror, _batch_size(assignments)
+            len(source.train), len(source.classes), mirror=source.mirror, crop=source.crop
         )
         config = find_recipe(recipe)(facts)
     if data is not None:
@@ -129,7 +129,7 @@ def _run(run: Path, config: Config) -> dict[str, Any]:
     world = make_world(config.train.device, config.train.precision)
     write_text(run / "environment.json", json.dumps(describe_environment(world), indent=2) + "\n")
     began = time.monotonic()
-    data = load_data(config)
+    data = load_data(config, world)
     check_same_data(run, data)
     state, metrics = _state(run, config, world, data)
     with stop_request() as stop:
@@ -145,9 +145,7 @@ def _run(run: Path, config: Config) -> dict[str, Any]:
                 config.evaluation.batch_size,
                 show_progress=False,
             ),
-            keep_best=lambda: save_weights(
-                run / "weights.safetensors", state.model, data.manifest()
-            ),
+            keep_best=lambda: save_weights(run / "weights.safetensors", state.model),
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
@@ -169,6 +167,7 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
     model = AlexNet(resolve(config.model), len(data.source.classes), seed=config.train.seed)
     model.classes = tuple(data.source.classes)
     model.stored_size = config.data.size
+    model.training_data = data.manifest()
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = State(
@@ -256,8 +255,3 @@ def _absolute(data: str) -> str:
 def _fraction(assignments: Sequence[str]) -> float:
     wanted = [a for a in assignments if a.startswith("data.validation_fraction=")]
     return override(Config(), wanted).data.validation_fraction
-
-
-def _batch_size(assignments: Sequence[str]) -> int | None:
-    wanted = [a for a in assignments if a.startswith("train.batch_size=")]
-    return override(Config(), wanted).train.batch_size if wanted else None

@@ -53,7 +53,8 @@ def rates(optimizer: OptimizerConfig, schedule: ScheduleConfig, moment: Moment) 
 
 def rate_factor(schedule: ScheduleConfig, moment: Moment) -> float:
     """What the schedule multiplies the starting rate by for the next step."""
-    warmup_steps = schedule.warmup_epochs * moment.steps_per_epoch
+    # A run that was made shorter than its warm-up must still reach its rate.
+    warmup_steps = min(schedule.warmup_epochs * moment.steps_per_epoch, moment.total_steps / 4)
     if moment.step < warmup_steps:
         return (moment.step + 1) / (math.floor(warmup_steps) + 1)
     # Share of the way from the end of the warm-up to the end of the run, in [0, 1).

@@ -1,0 +1,35 @@
+"""A validation split for sources that come without one."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from alexnet.data.folders import in_validation
+from alexnet.data.sources import Split
+from alexnet.errors import UserError
+
+
+def hold_out(everything: Split, fraction: float) -> tuple[Split, Split]:
+    """Training and validation split, decided by the contents as for image folders.
+
+    Raises:
+        UserError: an image cannot be read, or none can be held out.
+    """
+
+    def digest(index: int) -> bytes:
+        try:
+            return hashlib.sha256(everything.read(index)).digest()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"cannot read {everything.keys[index]}: {reason}") from None
+
+    with ThreadPoolExecutor() as pool:
+        contents = list(pool.map(digest, range(len(everything))))
+    held_out = in_validation(contents, everything.labels, fraction)
+    if not held_out.any():
+        raise UserError(
+            "no class has two different images, so that none can be held out for validation; "
+            "add images"
+        )
+    return everything.take(np.flatnonzero(~held_out)), everything.take(np.flatnonzero(held_out))

@@ -1,0 +1,259 @@
+"""ILSVRC-2010 and ILSVRC-2012: their archives as they were published, or what these unpack to.
+
+Nothing is unpacked to disk: images are read where they lie in the archives. Files are known by
+their last name, for published recipes disagree on the folders before it. However the images are
+stored, keys, labels and order are the same: by class, then by name.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.data.archives import Reader, index_images
+from alexnet.data.devkit import (
+    KITS,
+    Devkit,
+    find_devkits,
+    read_devkit,
+    read_labels,
+    test_labels_name,
+)
+from alexnet.data.images import EXTENSIONS
+from alexnet.data.kaggle import IMAGES, is_kaggle, read_kaggle
+from alexnet.data.sources import Source, Split
+from alexnet.errors import UserError
+
+OFFICIAL_COUNTS = {
+    2010: {"train": 1_261_406, "val": 50_000, "test": 150_000},
+    2012: {"train": 1_281_167, "val": 50_000},
+}
+CHECKSUMS = {  # of 2010 none were published
+    "ILSVRC2012_img_train.tar": "md5:1d675b47d978889d74fa0da5fadfb00e",
+    "ILSVRC2012_img_val.tar": "md5:29b22e2961454d5413ddabcf34fc5622",
+    "ILSVRC2012_devkit_t12.tar.gz": "md5:fa75699e90414af021442c21a62c3abf",
+}
+_ARCHIVE = re.compile(r"ILSVRC(2010|2012)_(images|img)_(train|val|test)\.tar")
+_WNID = re.compile(r"n\d{8}")
+_NUMBER = re.compile(r"_(\d{8})\.")
+_PATCHES = ("patch_images.tar", "patch_images")
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of an archive or folder, in no particular order."""
+
+    paths: Sequence[str]  # inside it; the last part is the image's name
+    read: Callable[[int], bytes]
+
+    def by_name(self) -> dict[str, int]:
+        """Name → index; of several with one name the last counts, as when unpacking."""
+        return {path.rpartition("/")[2]: index for index, path in enumerate(self.paths)}
+
+
+_NO_IMAGES = _Images([], lambda i: b"")
+
+
+def ilsvrc_year(path: Path) -> int | None:
+    """The year if a folder holds archives, or an unpacked tree with its kit; else None.
+
+    Raises:
+        UserError: archives of both years, or an archive where the folder around it is wanted.
+    """
+    if path.is_file() and _ARCHIVE.fullmatch(path.name):
+        raise UserError(
+            f"{path} is one of several archives; give the folder that holds them and the "
+            f"development kit: {path.parent}"
+        )
+    if not path.is_dir():
+        return None
+    years = {int(m[1]) for file in path.iterdir() if (m := _ARCHIVE.fullmatch(file.name))}
+    if len(years) > 1:
+        raise UserError(f"{path} holds both years; say which with --kind ilsvrc2010 or ilsvrc2012")
+    if years:
+        return years.pop()
+    if is_kaggle(path):
+        return 2012
+    if (path / "train").is_dir() and (kits := find_devkits(path)):
+        return read_devkit(kits[0]).year
+    return None
+
+
+def open_ilsvrc(folder: Path, year: int) -> Source:
+    """Open one year's images: archives or folders of training and validation images, and the kit.
+
+    The test images of 2010 are there if their labels are; those of 2012 have none. Images of
+    `patch_images.tar` take the place of those with their name. Labels are the kit's class numbers
+    minus 1, so that 2010 and 2012 differ in classes and order; Kaggle's copy has no kit and keeps
+    the order of identifiers.
+
+    Raises:
+        UserError: something is missing, damaged, or of the other year.
+    """
+    kit, notes = _kit(folder, year)
+    patches = _patches(folder)
+    train = _training(kit, _locate(folder, year, "train"), patches)
+    labels = kit.validation
+    validation = _numbered("val", _locate(folder, year, "val"), labels, patches)
+    test = _test(folder, kit, patches)
+    for name, split in (("train", train), ("val", validation), ("test", test)):
+        official = OFFICIAL_COUNTS[year].get(name)
+        if split and official and len(split) != official:
+            notes.append(f"{name}: {len(split)} images, where ILSVRC-{year} has {official}")
+    if missing := len(kit.wnids) - len(np.unique(train.labels)):
+        notes.append(f"{missing} of {len(kit.wnids)} classes have no training images")
+    return Source(
+        name=f"ILSVRC-{year}",
+        kind=f"ilsvrc{year}",
+        classes=kit.names,
+        train=train,
+        validation=validation,
+        test=test,
+        notes=tuple(notes),
+        class_ids=kit.wnids,
+        year=year,
+    )
+
+
+def _kit(folder: Path, year: int) -> tuple[Devkit, list[str]]:
+    """The year's kit, or what Kaggle has in its place; and what there is to say of it."""
+    kits = [read_devkit(path) for path in find_devkits(folder)]
+    for kit in kits:
+        if kit.year == year:
+            return kit, [f"labels are ILSVRC-{year} class numbers minus 1"]
+    if year == 2012 and is_kaggle(folder):
+        return read_kaggle(folder), ["labels are in the order of WordNet identifiers"]
+    other = f"the one of {kits[0].year} is there" if kits else "none is there"
+    raise UserError(
+        f"{folder} lacks the development kit of {year} ({other}); put {KITS[year]} beside the "
+        "archives"
+    )
+
+
+def _locate(folder: Path, year: int, split: str) -> Path:
+    """Where the images of a split are: an archive, or a folder."""
+    names = [f"ILSVRC{year}_{images}_{split}" for images in ("images", "img")]
+    for name in [f"{name}.tar" for name in names] + names + [split]:
+        if (folder / name).exists():
+            return folder / name
+    for place in IMAGES:
+        if (folder / place / split).is_dir():
+            return folder / place / split
+    wanted = {2010: "images", 2012: "img"}[year]
+    raise UserError(f"{folder} lacks the {split} images: ILSVRC{year}_{wanted}_{split}.tar")
+
+
+def _find_images(place: Path) -> _Images:
+    """The images of an archive or folder."""
+    if place.is_file():
+        members, reader = index_images(place), Reader(place)
+        return _Images([member.path for member in members], lambda i: reader(members[i]))
+    paths = []
+    for inside, folders, files in os.walk(place, followlinks=True):
+        folders.sort()
+        below = os.path.relpath(inside, place)
+        names = (name for name in files if not name.startswith("."))
+        paths += [f"{below}/{name}" for name in names if name.lower().endswith(EXTENSIONS)]
+    return _Images(paths, lambda i: (place / paths[i]).read_bytes())
+
+
+def _patches(folder: Path) -> _Images:
+    place = next((folder / name for name in _PATCHES if (folder / name).exists()), None)
+    return _find_images(place) if place else _NO_IMAGES
+
+
+def _training(kit: Devkit, place: Path, patches: _Images) -> Split:
+    """Images that say their class themselves: n07711080_123.JPEG, or a folder of that name."""
+    images = _find_images(place)
+    labels = {wnid: label for label, wnid in enumerate(kit.wnids)}
+    found = []
+    for name, index in images.by_name().items():
+        wnid = _wnid(images.paths[index])
+        if wnid is None or wnid not in labels:
+            raise UserError(
+                f"{images.paths[index]} in {place} is of no class of ILSVRC-{kit.year}; is the "
+                "development kit that of another year?"
+            )
+        found.append((labels[wnid], f"train/{wnid}/{name}", index))
+    if not found:
+        raise UserError(f"no images in {place}; get the archive again")
+    return _split(images, sorted(found), _replacements(patches, "train"), patches)
+
+
+def _wnid(path: str) -> str | None:
+    """The class in an image's name, else in the nearest folder's or inner archive's name."""
+    found = (_WNID.match(part) for part in reversed(path.split("/")))
+    return next((match[0] for match in found if match), None)
+
+
+def _numbered(
+    split: str,
+    place: Path,
+    labels: npt.NDArray[np.int64],
+    patches: _Images,
+) -> Split:
+    """Images whose labels are the lines of a list: line i is of the i-th by ascending name.
+
+    If images are missing, the number in a name says its line; so none gets its neighbour's label.
+    """
+    images = _find_images(place)
+    by_name = images.by_name()
+    names = sorted(by_name)
+    lines = list(range(len(names)))
+    if len(names) != len(labels):
+        lines = [int(match[1]) - 1 if (match := _NUMBER.search(n)) else -1 for n in names]
+        if not names or min(lines) < 0 or max(lines) >= len(labels):
+            raise UserError(
+                f"{place} has {len(names)} images but the ground truth {len(labels)} lines; they "
+                "do not belong together: get both again"
+            )
+    found = [
+        (int(labels[line]), f"{split}/{name}", by_name[name])
+        for line, name in zip(lines, names, strict=True)
+    ]
+    return _split(images, found, _replacements(patches, split), patches)
+
+
+def _test(folder: Path, kit: Devkit, patches: _Images) -> Split | None:
+    """The test images, where there are labels for them."""
+    labels, file = kit.test, folder / test_labels_name(kit.year)
+    if file.is_file():
+        labels = read_labels(file.read_bytes(), str(file), len(kit.wnids))
+    if labels is None:
+        return None
+    try:
+        place = _locate(folder, kit.year, "test")
+    except UserError:  # the list alone is no test set
+        return None
+    return _numbered("test", place, labels, patches)
+
+
+def _replacements(patches: _Images, split: str) -> Mapping[str, int]:
+    """Name → index of the patch images of a split; one of the folders in a path is its name."""
+    return {
+        path.rpartition("/")[2]: index
+        for index, path in enumerate(patches.paths)
+        if split in path.split("/")[:-1]
+    }
+
+
+def _split(
+    images: _Images,
+    found: Sequence[tuple[int, str, int]],
+    replacements: Mapping[str, int],
+    patches: _Images,
+) -> Split:
+    """A split of (label, key, index in `images`), with the replacements read instead."""
+    keys = [key for _, key, _ in found]
+    indices = np.array([index for _, _, index in found], dtype=np.int64)
+    labels = np.array([label for label, _, _ in found], dtype=np.int64)
+
+    def read(i: int) -> bytes:
+        patch = replacements.get(keys[i].rpartition("/")[2])
+        return images.read(int(indices[i])) if patch is None else patches.read(patch)
+
+    return Split(keys, labels, read)

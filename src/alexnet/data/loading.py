@@ -1,0 +1,136 @@
+"""From a split to pixels in their place: one pass that decodes, keeps, sums and lists."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from alexnet.data.pixels import (
+    Filling,
+    ImageSet,
+    Pixels,
+    PixelStore,
+    StreamedPixels,
+    decoded,
+    empty_store,
+)
+from alexnet.data.sources import Split
+from alexnet.data.sums import Sums, sum_images
+from alexnet.parallel.memory import device_budget, host_budget
+from alexnet.progress import Meter
+
+_WORDS = {
+    "device": "decoded once, kept on the device",
+    "device-yuv": "decoded once, kept on the device as 4:2:0",
+    "host": "decoded once, kept in host memory",
+    "stream": "decoded anew for every batch",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pixels of a run live.
+
+    Attributes:
+        kind: device, device-yuv, host or stream.
+        device: the device that computes.
+        size: side of the stored squares in pixels.
+        workers: threads that decode.
+    """
+
+    kind: str
+    device: torch.device
+    size: int
+    workers: int
+
+    @property
+    def in_words(self) -> str:
+        """What a user is told."""
+        return _WORDS[self.kind]
+
+
+def choose_place(
+    images: int, device: torch.device, size: int, workers: int, wanted: str = "auto"
+) -> Place:
+    """The fastest place in which so many images fit, or the one that is wanted."""
+    rgb = images * size * size * 3
+    if wanted == "auto":
+        on_device = device_budget(device)
+        fitting = [
+            kind
+            for kind, needed, budget in (
+                ("device", rgb, on_device),
+                ("device-yuv", rgb // 2, on_device),
+                ("host", rgb, host_budget()),
+            )
+            if needed <= budget
+        ]
+        wanted = fitting[0] if fitting else "stream"
+    return Place(wanted, device, size, workers)
+
+
+def load_images(
+    split: Split, place: Place, title: str, summed: bool = False, trusted: bool = False
+) -> tuple[ImageSet, Sums | None]:
+    """Bring a split to its place; images that cannot be read are left out and listed.
+
+    Args:
+        split: what to decode.
+        place: where its pixels shall live.
+        title: of the progress.
+        summed: whether the sums over all images are wanted.
+        trusted: every image is known to be readable, as in a prepared set; then a split that is
+            streamed and needs no sums is not read now.
+
+    Raises:
+        UserError: the memory is not there.
+    """
+    if place.kind == "stream" and trusted and not summed:
+        store = StreamedPixels(split, place.size, place.workers)
+        return ImageSet(store, split.labels, split.keys), None
+    filling = (
+        None
+        if place.kind == "stream"
+        else empty_store(place.kind, len(split), place.size, place.device)
+    )
+    reading = _Reading(split, place, filling)
+    with Meter(title, len(split)) as meter:
+        images = reading.images(meter)
+        sums = sum_images(images, place.size) if summed else None
+        for _ in images:  # where no sums are wanted, nobody has read them yet
+            pass
+    return reading.result(), sums
+
+
+class _Reading:
+    """One pass over a split: fills the store, and notes what was kept and what was not."""
+
+    def __init__(self, split: Split, place: Place, filling: Filling | None) -> None:
+        self._split, self._place, self._filling = split, place, filling
+        self._kept: list[int] = []
+        self._skipped: list[tuple[str, str]] = []
+
+    def images(self, meter: Meter) -> Iterator[Pixels]:
+        """Every readable image, in order."""
+        for index, pixels in decoded(self._split, self._place.size, self._place.workers):
+            meter.advance()
+            if isinstance(pixels, str):
+                self._skipped.append((self._split.keys[index], pixels))
+                continue
+            self._kept.append(index)
+            if self._filling:
+                self._filling.add(pixels)
+            yield pixels
+
+    def result(self) -> ImageSet:
+        """What the pass found."""
+        split = self._split
+        if self._skipped:
+            split = split.take(np.array(self._kept, dtype=np.int64))
+        store: PixelStore = (
+            self._filling.store()
+            if self._filling
+            else StreamedPixels(split, self._place.size, self._place.workers)
+        )
+        return ImageSet(store, split.labels, split.keys, self._skipped)

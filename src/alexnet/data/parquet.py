@@ -1,0 +1,190 @@
+"""Parquet files as the Hugging Face hub ships image sets.
+
+A split is one or more files, `train-00000-of-00294.parquet` and so on, perhaps in a folder `data`.
+Columns: an image, struct<bytes: binary, path: string>, and an integer label, whose class names the
+schema's metadata holds under "huggingface". ImageNet comes so with labels in the order of WordNet
+identifiers, unlike the archives.
+"""
+
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.data.holdout import hold_out
+from alexnet.data.sources import Source, Split
+from alexnet.errors import UserError
+
+_NAME = re.compile(r"(train|validation|valid|val|test)\b.*\.parquet", re.IGNORECASE)
+_SPLITS = {"train": "train", "test": "test"}  # every other name is a validation split
+_GROUPS_KEPT = 4  # row groups held in memory: readers go through them one after the other
+
+
+def holds_parquet(path: Path) -> bool:
+    """Whether a path is a Parquet file or a folder with such files by split."""
+    return path.suffix == ".parquet" if path.is_file() else bool(_files(path))
+
+
+def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
+    """Open a file or a folder of files; images are read a row group at a time.
+
+    Args:
+        path: a Parquet file, all of whose rows are training images, or a folder.
+        validation_fraction: the part held out where there is no other split.
+
+    Raises:
+        UserError: the files cannot be read or are of another layout.
+    """
+    files = {"train": [path]} if path.is_file() else _files(path)
+    if "train" not in files:
+        raise UserError(f"{path} has no training images; wanted are files train-*.parquet")
+    tables = {split: _Table(split, paths) for split, paths in files.items()}
+    splits = {split: table.split() for split, table in tables.items()}
+    train, validation, test = (splits.get(name) for name in ("train", "validation", "test"))
+    assert train is not None
+    notes = []
+    if test is not None and (unknown := test.labels < 0).any():
+        notes.append(f"{unknown.sum()} test images have no label and are left out")
+        test = test.take(np.flatnonzero(~unknown)) if not unknown.all() else None
+    if validation is None and test is not None:
+        validation, test = test, None
+        notes.append("test images serve as the validation set, for there is no other")
+    if validation is None:
+        train, validation = hold_out(train, validation_fraction)
+    classes = tables["train"].classes(int(max(train.labels.max(), validation.labels.max())) + 1)
+    for split in (train, validation, test):
+        if split and not 0 <= split.labels.min() <= split.labels.max() < len(classes):
+            raise UserError(f"{path} has a label that is none of its {len(classes)} classes")
+    return Source(
+        name=path.resolve().stem,
+        kind="parquet",
+        classes=classes,
+        train=train,
+        validation=validation,
+        test=test,
+        notes=tuple(notes),
+    )
+
+
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """Split → its files in order, from the folder or its folder `data`."""
+    found: dict[str, list[Path]] = {}
+    for place in (folder, folder / "data"):
+        for path in sorted(place.glob("*.parquet")):
+            if match := _NAME.fullmatch(path.name):
+                split = _SPLITS.get(match[1].lower(), "validation")
+                found.setdefault(split, []).append(path)
+        if found:
+            break
+    return found
+
+
+class _Table:
+    """The rows of one split over all its files."""
+
+    def __init__(self, name: str, paths: Sequence[Path]) -> None:
+        from pyarrow.parquet import ParquetFile
+
+        self._name = name
+        self._paths = paths
+        self._lock = threading.Lock()  # a file is read by one thread at a time
+        self._kept: OrderedDict[int, Any] = OrderedDict()  # group → its images, last used last
+        with _complaining(paths[0]):
+            self._files = [ParquetFile(path) for path in paths]
+            self._schema = self._files[0].schema_arrow
+            self._image, self._label = _columns(paths[0], self._schema)
+            self._groups = [
+                (file, group, file.metadata.row_group(group).num_rows)
+                for file in self._files
+                for group in range(file.metadata.num_row_groups)
+            ]
+        self._ends = np.cumsum([rows for _, _, rows in self._groups])
+
+    def split(self) -> Split:
+        """Keys are the paths in the image column, if all have one of their own."""
+        with _complaining(self._paths[0]):
+            labels = [self._column(file, self._label) for file in self._files]
+            paths = [
+                path
+                for file in self._files
+                for path in self._column(file, f"{self._image}.path").field("path").to_pylist()
+            ]
+        if None in paths or len(set(paths)) < len(paths):
+            paths = [f"{row:08d}" for row in range(len(paths))]
+        keys = [f"{self._name}/{path}" for path in paths]
+        return Split(keys, _integers(labels), self._read)
+
+    def classes(self, at_least: int) -> tuple[str, ...]:
+        """The names in the metadata; without them the labels' numbers."""
+        metadata = (self._schema.metadata or {}).get(b"huggingface", b"{}")
+        features = json.loads(metadata).get("info", {}).get("features", {})
+        names = features.get(self._label, {}).get("names")
+        return tuple(names or (str(label) for label in range(at_least)))
+
+    @staticmethod
+    def _column(file: Any, name: str) -> Any:
+        return file.read(columns=[name]).column(0).combine_chunks()
+
+    def _read(self, row: int) -> bytes:
+        group = int(np.searchsorted(self._ends, row, side="right"))
+        images = self._load(group)
+        content = images[row - int(self._ends[group]) + len(images)].as_py()
+        return content or b""
+
+    def _load(self, group: int) -> Any:
+        """The encoded images of a row group."""
+        from pyarrow import ArrowException
+
+        with self._lock:
+            if group not in self._kept:
+                file, index, _ = self._groups[group]
+                try:
+                    table = file.read_row_group(index, columns=[f"{self._image}.bytes"])
+                except ArrowException as error:  # a `Split` promises OSError
+                    raise OSError(None, str(error).partition("\n")[0]) from error
+                self._kept[group] = table.column(0).combine_chunks().field("bytes")
+                if len(self._kept) > _GROUPS_KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(group)
+            return self._kept[group]
+
+
+def _columns(path: Path, schema: Any) -> tuple[str, str]:
+    """The names of the image and the label column."""
+    from pyarrow import types
+
+    images = [f.name for f in schema if types.is_struct(f.type) and _has_bytes(f.type)]
+    labels = [f.name for f in schema if types.is_integer(f.type)]
+    if not images or not labels:
+        raise UserError(
+            f"{path} has no column of images (struct<bytes, path>) with integer labels beside it; "
+            f"it has: {', '.join(schema.names)}"
+        )
+    return images[0], "label" if "label" in labels else labels[0]
+
+
+def _has_bytes(struct: Any) -> bool:
+    return {field.name for field in struct} >= {"bytes", "path"}
+
+
+def _integers(columns: Sequence[Any]) -> npt.NDArray[np.int64]:
+    return np.concatenate([column.fill_null(-1).to_numpy().astype(np.int64) for column in columns])
+
+
+@contextmanager
+def _complaining(path: Path) -> Iterator[None]:
+    """Turns what pyarrow raises on a damaged file into one line."""
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"cannot read {path}: {reason}; get the file again") from None

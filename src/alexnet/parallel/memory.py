@@ -1,0 +1,28 @@
+"""How much memory there is to put pixels into."""
+
+import os
+from pathlib import Path
+
+import torch
+
+# Shares of the free memory that pixels may take; the rest is for the network, or everyone else.
+_DEVICE_SHARE = 0.85
+_HOST_SHARE = 0.6
+
+
+def device_budget(device: torch.device) -> int:
+    """Bytes on an accelerator that pixels may take; 0 for the processor itself."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * _DEVICE_SHARE)
+
+
+def host_budget() -> int:
+    """Bytes of host memory that pixels may take."""
+    information = Path("/proc/meminfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(int(line.split()[1]) * 1024 * _HOST_SHARE)
+    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _HOST_SHARE)

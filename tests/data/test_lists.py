@@ -1,0 +1,85 @@
+"""CSV lists: columns, splits, and what is refused."""
+
+from pathlib import Path
+
+import lookalikes
+import pytest
+
+from alexnet.data.lists import open_list
+from alexnet.data.sources import Source, Split, open_source
+from alexnet.errors import UserError
+
+
+def write(folder: Path, text: str, name: str = "list.csv", images: str = "abcdefgh") -> Path:
+    """A list, beside files a.jpg, b.jpg … whose content is their name."""
+    lookalikes.write_files(folder, {f"{letter}.jpg": letter.encode() for letter in images})
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def labelled(source: Source, split: Split) -> dict[str, str]:
+    return {key: source.classes[label] for key, label in zip(split.keys, split.labels, strict=True)}
+
+
+def test_splits_by_column(tmp_path):
+    path = write(
+        tmp_path,
+        "split,path,label\ntrain,a.jpg,dog\ntrain,b.jpg,cat\nVal,c.jpg,cat\ntest,d.jpg,dog\n",
+    )
+    source = open_source(str(path))
+    assert (source.kind, source.name, source.classes) == ("csv", "list", ("cat", "dog"))
+    assert labelled(source, source.train) == {"a.jpg": "dog", "b.jpg": "cat"}
+    assert labelled(source, source.validation) == {"c.jpg": "cat"}
+    assert source.test is not None
+    assert labelled(source, source.test) == {"d.jpg": "dog"}
+    assert source.train.read(1) == b"b"
+
+
+def test_without_header_and_splits_the_contents_decide(tmp_path):
+    rows = "".join(f"{letter}.jpg,{i % 2}\n" for i, letter in enumerate("abcdefgh"))
+    source = open_list(write(tmp_path, rows), validation_fraction=0.3)
+    assert {**labelled(source, source.train), **labelled(source, source.validation)} == {
+        f"{letter}.jpg": str(i % 2) for i, letter in enumerate("abcdefgh")
+    }
+    assert len(source.validation) > 0
+    again = open_list(write(tmp_path, rows), validation_fraction=0.3)
+    assert list(again.validation.keys) == list(source.validation.keys)
+
+
+def test_numbers_are_sorted_as_numbers(tmp_path):
+    path = write(tmp_path, "a.jpg,10,train\nb.jpg,9,train\nc.jpg,2,val\n")
+    assert open_list(path).classes == ("2", "9", "10")
+
+
+def test_tabs_quotes_and_a_byte_order_mark(tmp_path):
+    path = write(tmp_path, "\ufeffpath\tlabel\tsplit\na.jpg\tx\ttrain\nb.jpg\ty\tval\n", "l.tsv")
+    assert open_list(path).classes == ("x", "y")
+    path = write(tmp_path, 'a.jpg,"kit fox, Vulpes",train\nb.jpg,y,val\n')
+    assert open_list(path).classes == ("kit fox, Vulpes", "y")
+
+
+def test_a_test_split_serves_where_there_is_no_other(tmp_path):
+    source = open_list(write(tmp_path, "a.jpg,x,train\nb.jpg,y,train\nc.jpg,y,test\n"))
+    assert list(source.validation.keys) == ["c.jpg"]
+    assert source.test is None
+    assert source.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "is no list of images"),
+        ("path,label\n", "is no list of images"),
+        ("a,b,c,d\n1,2,3,4\n", "is no list of images"),
+        ("a.jpg,x\nb.jpg\n", "has not 2 columns"),
+        ("a.jpg,x\nzz.jpg,y\n", "lists 'zz.jpg', which is not in"),
+        ("a.jpg,x\na.jpg,y\n", "lists an image twice"),
+        ("a.jpg,x,train\nb.jpg,y,dev\n", "'dev' is no split"),
+        ("a.jpg,x,val\nb.jpg,y,val\n", "lists no training images"),
+        ("a.jpg,x,train\nb.jpg,x,val\n", "lists one class only"),
+    ],
+)
+def test_what_is_refused(tmp_path, text, complaint):
+    with pytest.raises(UserError, match=complaint) as caught:
+        open_list(write(tmp_path, text))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,125 @@
+"""Parquet files as the Hugging Face hub ships image sets."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import lookalikes
+import numpy as np
+import pyarrow as pa
+import pytest
+from lookalikes import WNIDS, pictures
+from pyarrow import parquet
+
+from alexnet.data.parquet import open_parquet
+from alexnet.data.sources import open_source
+from alexnet.errors import UserError
+
+
+def write_table(path, rows, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.Table.from_pylist(rows, **options), path)
+    return path
+
+
+def row(content, path, label):
+    return {"image": {"bytes": content, "path": path}, "label": label}
+
+
+def test_rows_names_and_splits(tmp_path):
+    images = pictures(2010)
+    source = open_source(str(lookalikes.write_parquet(tmp_path, images)))
+    assert source.kind == "parquet"
+    assert source.classes == tuple(sorted(WNIDS))
+    for split, expected in (
+        (source.train, images.train),
+        (source.validation, images.validation),
+        (source.test, images.test),
+    ):
+        assert split is not None
+        assert [key.partition("/")[2] for key in split.keys] == [p.name for p in expected]
+        assert [source.classes[label] for label in split.labels] == [p.wnid for p in expected]
+        assert [split.read(i) for i in range(len(split))] == [p.content for p in expected]
+
+
+def test_threads_read_in_any_order(tmp_path):
+    images = pictures(2010)
+    train = open_parquet(lookalikes.write_parquet(tmp_path, images)).train
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(train)), 10))
+    with ThreadPoolExecutor(8) as pool:
+        contents = list(pool.map(train.read, order.tolist()))
+    assert contents == [images.train[i].content for i in order]
+
+
+def test_hidden_labels_are_left_out(tmp_path):
+    """The test images of ImageNet are on the hub with the label -1."""
+    rows = [row(bytes([i]), None, i % 2) for i in range(6)]
+    write_table(tmp_path / "train-00000-of-00001.parquet", rows)
+    write_table(tmp_path / "validation-00000-of-00001.parquet", rows[:2])
+    write_table(tmp_path / "test-00000-of-00001.parquet", [row(b"x", None, -1)])
+    source = open_parquet(tmp_path)
+    assert source.test is None
+    assert source.notes == ("1 test images have no label and are left out",)
+    assert source.classes == ("0", "1")
+    assert list(source.train.keys) == [f"train/{i:08d}" for i in range(6)]
+
+
+def test_a_single_file_is_split_by_content(tmp_path):
+    rows = [row(bytes([i]), f"{i}.png", i % 2) for i in range(20)]
+    source = open_source(str(write_table(tmp_path / "all.parquet", rows)))
+    assert len(source.train) + len(source.validation) == 20
+    assert len(source.validation) > 0
+    assert set(source.train.keys).isdisjoint(source.validation.keys)
+    for split in (source.train, source.validation):
+        for i, key in enumerate(split.keys):
+            assert split.read(i) == bytes([int(key.removeprefix("train/").removesuffix(".png"))])
+
+
+def test_other_column_names(tmp_path):
+    """CIFAR-10 on the hub has `img`, and a bare `label`; CIFAR-100 `fine_label`."""
+    rows = [{"img": {"bytes": bytes([i]), "path": None}, "fine_label": i % 3} for i in range(30)]
+    write_table(tmp_path / "train.parquet", rows)
+    write_table(tmp_path / "test.parquet", rows[:5])
+    source = open_parquet(tmp_path)
+    assert source.train.labels.tolist() == [i % 3 for i in range(30)]
+    assert source.validation.read(4) == bytes([4])
+
+
+def test_an_image_that_is_only_a_path_is_empty(tmp_path):
+    rows = [row(None if i == 1 else bytes([i]), f"{i}.png", i % 2) for i in range(4)]
+    write_table(tmp_path / "train.parquet", rows)
+    write_table(tmp_path / "val.parquet", rows)
+    assert open_parquet(tmp_path).train.read(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([{"image": b"bytes only", "label": 1}], "has no column of images"),
+        ([{"image": {"bytes": b"x", "path": "x"}, "label": "cat"}], "has no column of images"),
+    ],
+)
+def test_other_tables_are_refused(tmp_path, rows, complaint):
+    with pytest.raises(UserError, match=complaint):
+        open_parquet(write_table(tmp_path / "train.parquet", rows))
+
+
+def test_a_label_beyond_the_classes_is_refused(tmp_path):
+    images = pictures(2010)
+    folder = lookalikes.write_parquet(tmp_path, images)
+    write_table(folder / "data" / "validation-00000-of-00001.parquet", [row(b"x", "x", 4)])
+    with pytest.raises(UserError, match="none of its 4 classes"):
+        open_parquet(folder)
+
+
+def test_a_damaged_file_is_one_line(tmp_path):
+    folder = lookalikes.write_parquet(tmp_path, pictures(2010))
+    path = folder / "data" / "train-00001-of-00002.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="get the file again") as caught:
+        open_parquet(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_validation_files_alone_are_refused(tmp_path):
+    write_table(tmp_path / "validation.parquet", [row(b"x", None, 0)])
+    with pytest.raises(UserError, match="has no training images"):
+        open_parquet(tmp_path)

@@ -1,0 +1,312 @@
+"""The command line as other programs and people use it, on a run made once."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import TINY
+
+import alexnet
+from alexnet.cli import run as command
+
+
+@pytest.fixture(scope="module")
+def trained(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("cli") / "run"
+    arguments = ["train", image_folder, "--out", run, *TINY, "--epochs", "2", "--batch-size", "8"]
+    assert command([str(argument) for argument in arguments]) == 0
+    return run
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int = 0) -> str:
+    """The standard output of a command that ends with the given code."""
+    capsys.readouterr()
+    assert command([str(argument) for argument in arguments]) == code
+    return capsys.readouterr().out
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
+    """The one line with which a command ends that the user has to mend."""
+    capsys.readouterr()
+    assert command([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("alexnet: ")
+    assert "Traceback" not in captured.err
+    return last
+
+
+def test_the_real_program_trains_measures_and_predicts(image_folder: Path, tmp_path: Path) -> None:
+    """End to end through real processes, stdout one JSON document each."""
+
+    def program(*arguments: Any) -> Any:
+        line = [sys.executable, "-m", "alexnet", *map(str, arguments), "--json"]
+        return json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
+
+    run = tmp_path / "run"
+    trained = program("train", image_folder, "--out", run, *TINY, "--steps", "6")
+    assert trained["run"] == str(run)
+    assert trained["steps"] == 6
+    measured = program("eval", run, image_folder, "--views", "10")
+    assert measured["images"] == 30
+    assert measured["views"] == 10
+    (entry,) = program("predict", run, image_folder / "val" / "red" / "000.png", "--top", "2")
+    assert [p["label"] for p in entry["predictions"]] != []
+    assert program("info", run)["layers"][-1]["output"] == [3, 1, 1]
+
+
+def test_train_follows_its_contract(trained: Path) -> None:
+    result = json.loads((trained / "result.json").read_text())
+    assert result.keys() >= {
+        *("run", "steps", "epochs", "seconds", "images_per_second", "data_wait_fraction"),
+        *("top1_error", "top5_error"),
+    }
+    assert result["epochs"] == 2.0
+    names = {path.name for path in trained.iterdir()}
+    assert names >= {
+        *("config.json", "environment.json", "metrics.jsonl", "checkpoints"),
+        *("weights.safetensors", "report.html"),
+    }
+
+
+def test_the_report_opens_offline(trained: Path) -> None:
+    found = []
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.extend(v for k, v in attrs if k in ("src", "href") and v and "://" in v)
+
+    Links().feed((trained / "report.html").read_text())
+    assert found == []
+
+
+def test_eval_follows_its_contract(
+    trained: Path, image_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(call(capsys, "eval", trained, image_folder, "--json"))
+    assert document.keys() >= {
+        *("images", "views", "top1_error", "top5_error", "top1_error_interval", "loss", "runs")
+    }
+    low, high = document["top1_error_interval"]
+    assert 0.0 <= low <= document["top1_error"] <= high <= 1.0
+    result = json.loads((trained / "result.json").read_text())
+    assert document["top1_error"] == result["top1_error"]
+    both = json.loads(call(capsys, "eval", trained, trained, image_folder, "--json"))
+    assert both["runs"] == [str(trained), str(trained)]
+    assert both["top1_error"] == document["top1_error"]
+    assert "images  mostly taken for" in call(capsys, "eval", trained, image_folder)
+
+
+def test_a_bad_image_is_an_entry(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(image_folder / "val" / "red" / "001.png", tmp_path / "good.png")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    entries = json.loads(call(capsys, "predict", trained, tmp_path, "--json", "--top", "3"))
+    assert [Path(entry["path"]).name for entry in entries] == ["empty.jpg", "good.png"]
+    assert entries[0]["error"] == "empty file"
+    assert sum(p["probability"] for p in entries[1]["predictions"]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_awkward_files_never_crash_predict(
+    trained: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = json.loads(call(capsys, "predict", trained, shared_data / "awkward", "--json"))
+    outcome = {Path(e["path"]).name: "predictions" in e for e in entries}
+    assert outcome["cmyk.jpg"]
+    assert outcome["progressive.jpg"]
+    assert not outcome["bomb-20000x14000.jpg"]
+    assert not outcome["claims-65535x65535.jpg"]
+    assert not outcome["text-named-jpg.jpg"]
+
+
+def test_python_names_do_what_the_verbs_do(trained: Path, image_folder: Path) -> None:
+    measured = alexnet.evaluate(trained, str(image_folder))
+    assert measured.images == 30
+    model = alexnet.load(trained)
+    assert model.classes == ("blue", "green", "red")
+    (prediction,) = alexnet.Predictor(trained)(image_folder / "val" / "blue" / "000.png", top=1)
+    assert prediction.classes[0][0] in model.classes
+
+
+def test_a_configuration_makes_the_same_run_again(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / "again"
+    call(capsys, "train", "--config", trained / "config.json", "--out", again)
+    first, second = (json.loads((r / "result.json").read_text()) for r in (trained, again))
+    assert first["loss"] == second["loss"]
+    assert (trained / "config.json").read_text() == (again / "config.json").read_text()
+
+
+def test_dry_run_prints_the_configuration_and_makes_nothing(
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    document = json.loads(call(capsys, "train", image_folder, "--lr", "0.5", "--dry-run"))
+    assert document["optimizer"]["lr"] == 0.5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_default_run_directories_are_numbered(
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        call(capsys, "train", image_folder, *TINY, "--steps", "1")
+    name = f"{image_folder.name}-default"
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {name, f"{name}-2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["train", "--ephocs", "3"], "--epochs"),
+        (["train", "--recipe", "papr"], "did you mean 'paper'"),
+        (["train", "--variant", "orignal"], "did you mean 'original'"),
+        (["train", "--set", "optimizer.ler=1"], "did you mean 'optimizer.lr'"),
+        (["train", "--set", "optimizer.lr"], "section.key=value"),
+        (["train", "--lr", "-1"], "must be positive"),
+        (["train", "--batch-size", "0"], "at least 1"),
+        (["train", "no-such-folder"], "no-such-folder"),
+        (["train", "digit"], "did you mean 'digits'"),
+        (["train", "--resume", "no-such-run"], "not a run"),
+        (["train", "--resume", "runs/x", "--lr", "1"], "its own configuration"),
+        (["train", "--config", "no-such-file.json"], "cannot read"),
+        (["train", "--set", "model.image_size=40", "--recipe", "smoke"], "too small"),
+        (["train", "--recipe", "smoke", "--set", "data.size=60"], "smaller than"),
+        (["eval", "no-such-run", "digits"], "no run"),
+        (["predict", "no-such-run", "x.jpg"], "no run"),
+        (["info", "papier"], "did you mean 'paper'"),
+        (["info", "paper", "--diff", "cafe"], "did you mean 'caffe'"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    arguments: list[str],
+    hint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hint in complaint(capsys, *arguments)
+
+
+def test_a_run_is_never_overwritten(
+    trained: Path, image_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--resume" in complaint(capsys, "train", image_folder, "--out", trained, *TINY)
+
+
+def test_unreadable_weights(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(trained, broken)
+    (broken / "weights.safetensors").write_bytes(b"not weights")
+    assert "cannot read the weights" in complaint(capsys, "eval", broken, image_folder)
+
+
+def test_other_classes_than_the_network_has(
+    trained: Path,
+    new_image_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = new_image_folder(classes=("cyan", "green", "red"))
+    line = complaint(capsys, "eval", trained, other)
+    assert "'cyan'" in line
+    assert "not trained on" in line
+
+
+def test_fewer_classes_than_the_network_has_are_fine(
+    trained: Path,
+    new_image_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Labels follow the names, not their order in the folder."""
+    other = new_image_folder(classes=("green", "red"))
+    document = json.loads(call(capsys, "eval", trained, other, "--json"))
+    assert document["images"] == 20
+
+
+class TestBadFolders:
+    """Data that cannot be used: one line that names what is wrong."""
+
+    def test_empty(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert str(tmp_path) in complaint(capsys, "train", tmp_path, *TINY)
+
+    def test_one_class(
+        self, new_image_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = complaint(capsys, "train", new_image_folder(classes=("red",)), *TINY)
+        assert "one class" in line
+
+    def test_a_validation_class_that_train_lacks(
+        self, new_image_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = new_image_folder()
+        (folder / "val" / "red").rename(folder / "val" / "pink")
+        assert "'pink'" in complaint(capsys, "train", folder, *TINY)
+
+    def test_a_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        file = tmp_path / "picture.jpg"
+        file.write_bytes(b"x")
+        assert "is a file" in complaint(capsys, "train", file, *TINY)
+
+    def test_bad_files_are_named_and_left_out(
+        self,
+        new_image_folder: Callable[..., Path],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        folder = new_image_folder()
+        (folder / "train" / "red" / "000.png").write_bytes(b"")
+        good = (folder / "train" / "red" / "001.png").read_bytes()
+        (folder / "train" / "red" / "002.png").write_bytes(good[: len(good) // 2])
+        run = tmp_path / "run"
+        assert command(list(map(str, ["train", folder, "--out", run, *TINY, "--steps", "1"]))) == 0
+        told = capsys.readouterr().err
+        assert "skipped train/red/000.png: empty file" in told
+        assert "skipped train/red/002.png: truncated" in told
+        assert json.loads((run / "data.json").read_text())["train_images"] == 58
+        assert "000.png" in (run / "report.html").read_text()
+
+    def test_a_class_of_bad_files_only(
+        self, new_image_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = new_image_folder()
+        for path in (folder / "train" / "red").iterdir():
+            path.write_bytes(b"")
+        assert "'red'" in complaint(capsys, "train", folder, *TINY)
+
+
+def test_the_alarm_stops_a_rate_that_is_too_high(
+    image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*TINY, "--lr", "10", "--set", "train.alarm=true", "--epochs", "20"]
+    line = complaint(capsys, "train", image_folder, "--out", tmp_path / "run", *arguments)
+    assert "training stopped at step" in line
+    assert "too high" in line
+
+
+def test_help_is_fast() -> None:
+    """Whole-process time; torch alone would take three times as long to import."""
+    import time
+
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "alexnet", "--help"], check=True, capture_output=True)
+    assert time.perf_counter() - began < 1.5  # 0.1 s; the bound only catches an import of torch

@@ -1,0 +1,55 @@
+"""The metrics file: whole rows, cut back to the checkpoint, readable whatever happened."""
+
+import json
+import math
+from pathlib import Path
+
+from alexnet.training.metrics import MetricsLog, read_metrics
+
+
+def test_rows_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 0)
+    rows = [{"step": 1, "loss": 1 / 3, "split": "train"}, {"step": 2, "loss": 0.25, "split": "val"}]
+    for row in rows:
+        log.append(row)
+    assert read_metrics(path) == rows
+    assert log.length == path.stat().st_size
+
+
+def test_numbers_that_json_cannot_hold_become_null(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    MetricsLog(path, 0).append({"loss": math.nan, "rate": -math.inf, "step": 3})
+    (line,) = path.read_text().splitlines()
+    strict = json.loads(line, parse_constant=lambda name: 1 / 0)
+    assert strict == {"loss": None, "rate": None, "step": 3}
+
+
+def test_what_lies_beyond_the_checkpoint_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 0)
+    log.append({"step": 1})
+    saved = log.length
+    log.append({"step": 2})
+    path.write_bytes(path.read_bytes() + b'{"step": 3, "lo')  # killed while writing
+    again = MetricsLog(path, saved)
+    assert again.length == saved
+    again.append({"step": 2, "again": True})
+    assert read_metrics(path) == [{"step": 1}, {"step": 2, "again": True}]
+
+
+def test_a_last_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2')
+    assert read_metrics(path) == [{"step": 1}]
+    assert read_metrics(tmp_path / "absent.jsonl") == []
+
+
+def test_a_file_shorter_than_the_checkpoint_says_stays_readable(tmp_path: Path) -> None:
+    """After a power failure the checkpoint may have reached the disk and the last rows not."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n')
+    log = MetricsLog(path, 100)
+    log.append({"step": 9})
+    assert read_metrics(path) == [{"step": 1}, {"step": 9}]
+    assert log.length == path.stat().st_size
