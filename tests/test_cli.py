@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import TINY
 
 import alexnet
 from alexnet.cli import run as command
+from runs import TINY
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from alexnet.data.ilsvrc import CHECKSUMS
 from alexnet.data.images import BadImage, decode, load_square
 from alexnet.data.prepare import prepare
 from alexnet.data.sources import Source, Split, open_source
-from alexnet.data.statistics import Accumulator
+from alexnet.data.sums import sum_images
 from alexnet.errors import UserError
 
 SMALL = {"size": 32, "workers": 1}
@@ -118,10 +118,8 @@ def test_the_manifest_tells_all(archives, prepared):
 
 def test_statistics_are_exact(archives, prepared):
     train = open_source(str(archives)).train
-    accumulator = Accumulator(32)
-    for i in range(len(train)):
-        accumulator.add(load_square(train.read(i), 32))
-    expected = accumulator.result()
+    squares = (load_square(train.read(i), 32) for i in range(len(train)))
+    expected = sum_images(squares, 32).statistics()
     np.testing.assert_array_equal(np.load(prepared / "mean.npy"), expected.mean_image)
     components = json.loads((prepared / "manifest.json").read_text())["components"]
     np.testing.assert_array_equal(components["vectors"], expected.components.vectors)

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet.data.statistics import Accumulator, Statistics
+from alexnet.data.statistics import Statistics
+from alexnet.data.sums import sum_images
 
 
 def pictures(count: int = 40, side: int = 6) -> npt.NDArray[np.uint8]:
@@ -16,10 +17,7 @@ def pictures(count: int = 40, side: int = 6) -> npt.NDArray[np.uint8]:
 
 
 def accumulated(images: npt.NDArray[np.uint8]) -> Statistics:
-    accumulator = Accumulator(images.shape[1])
-    for image in images:
-        accumulator.add(image)
-    return accumulator.result()
+    return sum_images(images, images.shape[1]).statistics()
 
 
 def test_mean_image_is_the_mean_of_each_pixel() -> None:

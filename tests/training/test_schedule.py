@@ -61,7 +61,13 @@ def test_warm_up_rises_evenly_to_the_full_rate(kind: Any) -> None:
 
 def test_falling_begins_after_the_warm_up_and_uses_the_rest_of_the_run() -> None:
     schedule = ScheduleConfig(kind="polynomial", warmup_epochs=0.2)
-    assert factors(schedule, 6, total=6) == pytest.approx([1 / 3, 2 / 3, 1.0, 0.75, 0.5, 0.25])
+    falling = [1.0, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert factors(schedule, 8, total=8) == pytest.approx([1 / 3, 2 / 3, *falling])
+
+
+def test_warm_up_takes_a_quarter_of_a_short_run_at_most() -> None:
+    schedule = ScheduleConfig(kind="constant", warmup_epochs=20.0)
+    assert factors(schedule, 8, total=8) == pytest.approx([1 / 3, 2 / 3, *[1.0] * 6])
 
 
 def test_warm_up_of_part_of_a_step_does_not_overshoot() -> None:

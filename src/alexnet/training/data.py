@@ -120,12 +120,17 @@ def _say_what_was_left_out(source: Source, skipped: list[tuple[str, str]]) -> No
 def _check_readable(source: Source, train: ImageSet, validation: ImageSet) -> None:
     if not len(validation):
         raise UserError(f"no validation image of {source.name} can be read")
-    counts = np.bincount(train.labels, minlength=len(source.classes))
-    if not counts.all():
-        empty = source.classes[int(np.argmin(counts))]
-        raise UserError(
-            f"no training image of class {empty!r} can be read; mend or remove the class"
-        )
+    count = len(source.classes)
+    offered = np.bincount(source.train.labels, minlength=count)
+    readable = np.bincount(train.labels, minlength=count)
+    lost = np.flatnonzero((offered > 0) & (readable == 0))
+    if len(lost):
+        name = source.classes[int(lost[0])]
+        raise UserError(f"no training image of class {name!r} can be read; mend or remove it")
+    if np.count_nonzero(readable) < 2:
+        raise UserError(f"{source.name} has training images of one class only; two are needed")
+    if not offered.all():
+        say(f"{np.count_nonzero(offered == 0)} of {count} classes have no training images")
 
 
 def check_same_data(run: Path, data: Data) -> None:
