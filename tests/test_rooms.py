@@ -21,6 +21,7 @@ _ROOMS = (
     ("data",),
     ("evaluation",),
     ("training",),
+    ("bench",),
     ("cli",),
 )
 _LEVEL = {room: level for level, rooms in enumerate(_ROOMS) for room in rooms}

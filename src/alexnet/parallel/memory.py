@@ -26,3 +26,11 @@ def host_budget() -> int:
             if line.startswith("MemAvailable:"):
                 return int(int(line.split()[1]) * 1024 * _HOST_SHARE)
     return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _HOST_SHARE)
+
+
+def resident_bytes() -> int:
+    """Physical memory that this process holds now; 0 where the system does not tell."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return 0
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -39,7 +39,7 @@ class Sign:
     images: int  # seen
     loss: float  # mean since the last log
     spread: float  # of the logits over the images of the last batch
-    lr: float
+    lr: float  # the one the run began with
     warming_up: bool
 
 

@@ -161,7 +161,7 @@ def _log(state: State, around: Surroundings, now: Rates, logits_spread: Tensor) 
         images=position.images,
         loss=loss / images,
         spread=float(logits_spread),
-        lr=now.weights,
+        lr=around.config.optimizer.lr,
         warming_up=epochs < around.config.schedule.warmup_epochs,
     )
 

@@ -1,0 +1,1 @@
+"""Measurement: interleaved, against named peers, with the spread."""

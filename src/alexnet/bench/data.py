@@ -1,0 +1,229 @@
+"""`alexnet bench data`: how fast images come, against a plain DataLoader with Pillow.
+
+The peer is what most people write: a `Dataset` that opens a file with Pillow, resizes or crops it,
+and a `DataLoader` with one process a core. It reads the same files in the same rounds.
+"""
+
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from alexnet.bench.measure import Row, interleaved, row
+from alexnet.bench.pictures import make_pictures
+from alexnet.config import AugmentConfig
+from alexnet.data.augment import IMAGENET_COMPONENTS
+from alexnet.data.batches import TrainingFeed, training_batches
+from alexnet.data.loading import Place, load_images
+from alexnet.data.prepare import prepare
+from alexnet.data.sources import Split, open_source
+from alexnet.parallel.memory import resident_bytes
+
+_SIZE, _CROP, _BATCH = 256, 224, 128
+_ROUNDS = 5
+
+
+def bench_data(
+    images: Path | None, peers: bool, cores: int, device: torch.device, count: int = 512
+) -> list[Row]:
+    """Measure every step from a file to a batch.
+
+    Args:
+        images: a folder of class folders; by default pictures made on the spot.
+        peers: measure the DataLoader too.
+        cores: processes and threads to use.
+        device: where resident pixels are tried, if it is no CPU.
+        count: pictures to make, and to measure native decoding on.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = images or make_pictures(Path(scratch) / "pictures", count)
+        source = open_source(str(folder))
+        native = source.train.take(np.arange(min(count, len(source.train))))
+        prepared = Path(scratch) / "prepared"
+        prepare(folder, prepared, workers=cores)
+        split = open_source(str(prepared)).train
+        rows = _native_rows(native, Path(scratch), peers, cores)
+        rows += _batch_rows(split, peers, cores)
+        rows += _resident_rows(split, device, cores)
+        rows += _memory_rows(split, cores)
+    return rows
+
+
+def _native_rows(native: Split, scratch: Path, peers: bool, cores: int) -> list[Row]:
+    """Native files to stored squares: decode, resize, cut, encode."""
+    folder = scratch / "native"
+    for index, label in enumerate(native.labels):
+        place = folder / f"class{label}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{index:06d}.jpg").write_bytes(native.read(index))
+
+    def ours() -> float:
+        out = scratch / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        began = time.perf_counter()
+        prepare(folder, out, workers=cores)
+        return len(native) / (time.perf_counter() - began)
+
+    contenders = {"data/native-to-prepared": ours}
+    if peers:
+        files = sorted(folder.rglob("*.jpg"))
+        contenders["data/pillow-dataloader-prepare"] = lambda: _loader_speed(
+            _Files(files, _squared), cores, collate=list
+        )
+    return interleaved(contenders, _ROUNDS, "images/s", against=["data/pillow-dataloader-prepare"])
+
+
+def _batch_rows(split: Split, peers: bool, cores: int) -> list[Row]:
+    """Stored squares to augmented batches."""
+    place = Place("stream", torch.device("cpu"), _SIZE, cores)
+    streamed, _ = load_images(split, place, "", trusted=True)
+    feed = _feed(streamed)
+    encoded = [split.read(index) for index in range(len(split))]
+
+    def decoder() -> float:
+        began = time.perf_counter()
+        for data in encoded:
+            Image.open(io.BytesIO(data)).load()
+        return len(encoded) / (time.perf_counter() - began)
+
+    def all_decoders() -> float:
+        return _threads_speed(encoded, cores)
+
+    contenders: dict[str, Callable[[], float]] = {
+        "data/prepared-to-batch": lambda: _feed_speed(feed, cores),
+        "data/decoder-one-thread": decoder,
+        "data/decoder-all-threads": all_decoders,
+    }
+    if peers:
+        contenders["data/pillow-dataloader"] = lambda: _loader_speed(
+            _Files(encoded, _cropped), cores
+        )
+    return interleaved(
+        contenders,
+        _ROUNDS,
+        "images/s",
+        against=["data/pillow-dataloader", "data/decoder-one-thread", "data/decoder-all-threads"],
+    )
+
+
+def _resident_rows(split: Split, device: torch.device, cores: int) -> list[Row]:
+    """Decoded pixels to augmented batches, from host memory by one thread, from a device."""
+    place = Place("host", torch.device("cpu"), _SIZE, cores)
+    host, _ = load_images(split, place, "", trusted=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = interleaved(
+        {"data/host-pixels-one-core": lambda: _feed_speed(_feed(host), 1, epochs=10)},
+        _ROUNDS,
+        "images/s",
+    )
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        contenders = {}
+        for kind in ("device", "device-yuv"):
+            resident, _ = load_images(split, Place(kind, device, _SIZE, cores), "", trusted=True)
+            contenders[f"data/{kind}-pixels"] = partial(_colored_speed, _feed(resident, 1024))
+        rows += interleaved(contenders, _ROUNDS, "images/s")
+    return rows
+
+
+def _memory_rows(split: Split, cores: int) -> list[Row]:
+    """Resident memory of this process after the first and the third epoch of streaming."""
+    place = Place("stream", torch.device("cpu"), _SIZE, cores)
+    feed = _feed(load_images(split, place, "", trusted=True)[0])
+    after = []
+    for _ in range(4):
+        _feed_speed(feed, cores)
+        after.append(float(resident_bytes()))
+    growth = after[3] / after[1] - 1.0
+    return [
+        row("memory/streaming-feed", after[1:], "bytes"),
+        row("memory/streaming-growth", [growth], "fraction over two epochs"),
+    ]
+
+
+def _feed(images: Any, batch_size: int = _BATCH) -> TrainingFeed:
+    return TrainingFeed(images, IMAGENET_COMPONENTS, AugmentConfig(), _CROP, batch_size, seed=0)
+
+
+def _feed_speed(feed: TrainingFeed, workers: int, epochs: int = 1) -> float:
+    steps = epochs * feed.steps_per_epoch
+    began = time.perf_counter()
+    seen = sum(len(batch.labels) for batch in training_batches(feed, 0, steps, workers))
+    return seen / (time.perf_counter() - began)
+
+
+def _colored_speed(feed: TrainingFeed, steps: int = 50) -> float:
+    """Crop, mirror, colour and cast on the device."""
+    mean = torch.zeros(3, _CROP, _CROP, device="cuda")
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    seen = 0
+    for batch in training_batches(feed, 0, steps, 1):
+        seen += len(batch.labels)
+        batch.to(mean.device).colored(mean).to(torch.bfloat16)
+    torch.cuda.synchronize()
+    return seen / (time.perf_counter() - began)
+
+
+def _threads_speed(encoded: list[bytes], threads: int) -> float:
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        for _ in pool.map(lambda data: Image.open(io.BytesIO(data)).load(), encoded):
+            pass
+        return len(encoded) / (time.perf_counter() - began)
+
+
+class _Files(Dataset[Any]):
+    """The peer's data set: a function of each file."""
+
+    def __init__(self, files: list[Any], make: Callable[[Any], Any]) -> None:
+        self._files, self._make = files, make
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._make(self._files[index])
+
+
+def _loader_speed(files: _Files, workers: int, collate: Any = None) -> float:
+    loader = DataLoader(files, _BATCH, shuffle=True, num_workers=workers, collate_fn=collate)
+    began = time.perf_counter()
+    seen = sum(len(batch) for batch in loader)
+    return seen / (time.perf_counter() - began)
+
+
+def _squared(path: Path) -> bytes:
+    """Plain Pillow: short side to 256, centre cut, JPEG at quality 95."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    scale = _SIZE / min(image.size)
+    across, down = (max(_SIZE, round(side * scale)) for side in image.size)
+    image = image.resize((across, down), Image.Resampling.BILINEAR)
+    left, top = (across - _SIZE) // 2, (down - _SIZE) // 2
+    image = image.crop((left, top, left + _SIZE, top + _SIZE))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def _cropped(encoded: bytes) -> Tensor:
+    """Plain Pillow: random crop and mirror image, to a tensor of bytes."""
+    image = Image.open(io.BytesIO(encoded)).convert("RGB")
+    left, top, mirrored = (int(torch.randint(n, (1,))) for n in (33, 33, 2))
+    image = image.crop((left, top, left + _CROP, top + _CROP))
+    if mirrored:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
