@@ -127,6 +127,59 @@ def test_awkward_files_never_crash_predict(
     assert not outcome["text-named-jpg.jpg"]
 
 
+@pytest.mark.parametrize("pixels", ["host", "stream"])
+def test_awkward_files_never_crash_train(
+    new_image_folder: Callable[..., Path],
+    shared_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    pixels: str,
+) -> None:
+    """Every awkward file is either among the training images or named, wherever pixels live."""
+    folder = new_image_folder()
+    awkward = sorted((shared_data / "awkward").iterdir())
+    for path in awkward:
+        shutil.copy(path, folder / "train" / "red")
+    arguments = ["--set", f"data.pixels={pixels}", "--epochs", "1"]
+    call(capsys, "train", folder, "--out", tmp_path / "run", *TINY, *arguments)
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    skipped = {Path(key).name for key, _ in data["skipped"]}
+    assert "bomb-20000x14000.jpg" in skipped
+    assert "cmyk.jpg" not in skipped
+    assert data["train_images"] + len(skipped) == 60 + len(awkward)
+
+
+def test_prepare_then_train_then_measure(
+    image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A prepared set in place of its source: the same images, and the same names of classes."""
+    out, run = tmp_path / "set", tmp_path / "run"
+    arguments = ["--size", "72", "--encoding", "raw", "--workers", "2", "--json"]
+    made = json.loads(call(capsys, "prepare", image_folder, out, *arguments))
+    assert made.keys() >= {"out", "images", "classes", "skipped", "images_per_second"}
+    assert (made["images"], made["classes"]) == (90, 3)
+    described = json.loads(call(capsys, "info", out, "--json"))
+    assert [c["name"] for c in described["classes"]] == ["blue", "green", "red"]
+    assert "90 images" in call(capsys, "info", out)
+    call(capsys, "train", out, "--out", run, *TINY, "--steps", "4")
+    prepared = json.loads(call(capsys, "eval", run, out, "--json"))
+    folder = json.loads(call(capsys, "eval", run, image_folder, "--json"))
+    assert prepared["images"] == folder["images"] == 30
+    assert prepared["loss"] == folder["loss"]
+
+
+def test_the_real_program_measures_data(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "alexnet", "bench", "data", "--peers", "--json"]
+    count = ["--count", "24", "--rounds", "1", "--out", str(tmp_path)]
+    rows = json.loads(subprocess.run([*line, *count], check=True, capture_output=True).stdout)
+    names = {row["name"] for row in rows}
+    assert names >= {
+        *("data/native-to-prepared", "data/prepared-to-batch", "data/pillow-dataloader"),
+    }
+    assert all(row["value"] > 0 for row in rows if row["unit"] == "images/s")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".md"}
+
+
 def test_python_names_do_what_the_verbs_do(trained: Path, image_folder: Path) -> None:
     measured = alexnet.evaluate(trained, str(image_folder))
     assert measured.images == 30

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,36 +32,46 @@ from alexnet.data.sources import Split, open_source
 from alexnet.parallel.memory import resident_bytes
 
 _SIZE, _CROP, _BATCH = 256, 224, 128
-_ROUNDS = 5
 
 
-def bench_data(
-    images: Path | None, peers: bool, cores: int, device: torch.device, count: int = 512
-) -> list[Row]:
-    """Measure every step from a file to a batch.
+@dataclass(frozen=True)
+class Plan:
+    """What to measure with.
 
-    Args:
-        images: a folder of class folders; by default pictures made on the spot.
-        peers: measure the DataLoader too.
+    Attributes:
+        images: a folder of class folders; None: pictures made on the spot.
+        peers: whether the DataLoader is measured too.
+        count: pictures to use at most.
+        rounds: how often each contender is run.
         cores: processes and threads to use.
         device: where resident pixels are tried, if it is no CPU.
-        count: pictures to make, and to measure native decoding on.
     """
+
+    images: Path | None
+    peers: bool
+    count: int
+    rounds: int
+    cores: int
+    device: torch.device
+
+
+def bench_data(plan: Plan) -> list[Row]:
+    """Measure every step from a file to a batch."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = images or make_pictures(Path(scratch) / "pictures", count)
+        folder = plan.images or make_pictures(Path(scratch) / "pictures", plan.count)
         source = open_source(str(folder))
-        native = source.train.take(np.arange(min(count, len(source.train))))
+        native = source.train.take(np.arange(min(plan.count, len(source.train))))
         prepared = Path(scratch) / "prepared"
-        prepare(folder, prepared, workers=cores)
+        prepare(folder, prepared, workers=plan.cores)
         split = open_source(str(prepared)).train
-        rows = _native_rows(native, Path(scratch), peers, cores)
-        rows += _batch_rows(split, peers, cores)
-        rows += _resident_rows(split, device, cores)
-        rows += _memory_rows(split, cores)
+        rows = _native_rows(plan, native, Path(scratch))
+        rows += _batch_rows(plan, split)
+        rows += _resident_rows(plan, split)
+        rows += _memory_rows(plan, split)
     return rows
 
 
-def _native_rows(native: Split, scratch: Path, peers: bool, cores: int) -> list[Row]:
+def _native_rows(plan: Plan, native: Split, scratch: Path) -> list[Row]:
     """Native files to stored squares: decode, resize, cut, encode."""
     folder = scratch / "native"
     for index, label in enumerate(native.labels):
@@ -72,21 +83,23 @@ def _native_rows(native: Split, scratch: Path, peers: bool, cores: int) -> list[
         out = scratch / "out"
         shutil.rmtree(out, ignore_errors=True)
         began = time.perf_counter()
-        prepare(folder, out, workers=cores)
+        prepare(folder, out, workers=plan.cores)
         return len(native) / (time.perf_counter() - began)
 
     contenders = {"data/native-to-prepared": ours}
-    if peers:
+    if plan.peers:
         files = sorted(folder.rglob("*.jpg"))
         contenders["data/pillow-dataloader-prepare"] = lambda: _loader_speed(
-            _Files(files, _squared), cores, collate=list
+            _Files(files, _squared), plan.cores, collate=list
         )
-    return interleaved(contenders, _ROUNDS, "images/s", against=["data/pillow-dataloader-prepare"])
+    return interleaved(
+        contenders, plan.rounds, "images/s", against=["data/pillow-dataloader-prepare"]
+    )
 
 
-def _batch_rows(split: Split, peers: bool, cores: int) -> list[Row]:
+def _batch_rows(plan: Plan, split: Split) -> list[Row]:
     """Stored squares to augmented batches."""
-    place = Place("stream", torch.device("cpu"), _SIZE, cores)
+    place = Place("stream", torch.device("cpu"), _SIZE, plan.cores)
     streamed, _ = load_images(split, place, "", trusted=True)
     feed = _feed(streamed)
     encoded = [split.read(index) for index in range(len(split))]
@@ -98,53 +111,55 @@ def _batch_rows(split: Split, peers: bool, cores: int) -> list[Row]:
         return len(encoded) / (time.perf_counter() - began)
 
     def all_decoders() -> float:
-        return _threads_speed(encoded, cores)
+        return _threads_speed(encoded, plan.cores)
 
     contenders: dict[str, Callable[[], float]] = {
-        "data/prepared-to-batch": lambda: _feed_speed(feed, cores),
+        "data/prepared-to-batch": lambda: _feed_speed(feed, plan.cores),
         "data/decoder-one-thread": decoder,
         "data/decoder-all-threads": all_decoders,
     }
-    if peers:
+    if plan.peers:
         contenders["data/pillow-dataloader"] = lambda: _loader_speed(
-            _Files(encoded, _cropped), cores
+            _Files(encoded, _cropped), plan.cores
         )
     return interleaved(
         contenders,
-        _ROUNDS,
+        plan.rounds,
         "images/s",
         against=["data/pillow-dataloader", "data/decoder-one-thread", "data/decoder-all-threads"],
     )
 
 
-def _resident_rows(split: Split, device: torch.device, cores: int) -> list[Row]:
+def _resident_rows(plan: Plan, split: Split) -> list[Row]:
     """Decoded pixels to augmented batches, from host memory by one thread, from a device."""
-    place = Place("host", torch.device("cpu"), _SIZE, cores)
+    place = Place("host", torch.device("cpu"), _SIZE, plan.cores)
     host, _ = load_images(split, place, "", trusted=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = interleaved(
         {"data/host-pixels-one-core": lambda: _feed_speed(_feed(host), 1, epochs=10)},
-        _ROUNDS,
+        plan.rounds,
         "images/s",
     )
     torch.set_num_threads(threads)
-    if device.type == "cuda":
+    if plan.device.type == "cuda":
         contenders = {}
         for kind in ("device", "device-yuv"):
-            resident, _ = load_images(split, Place(kind, device, _SIZE, cores), "", trusted=True)
+            resident, _ = load_images(
+                split, Place(kind, plan.device, _SIZE, plan.cores), "", trusted=True
+            )
             contenders[f"data/{kind}-pixels"] = partial(_colored_speed, _feed(resident, 1024))
-        rows += interleaved(contenders, _ROUNDS, "images/s")
+        rows += interleaved(contenders, plan.rounds, "images/s")
     return rows
 
 
-def _memory_rows(split: Split, cores: int) -> list[Row]:
+def _memory_rows(plan: Plan, split: Split) -> list[Row]:
     """Resident memory of this process after the first and the third epoch of streaming."""
-    place = Place("stream", torch.device("cpu"), _SIZE, cores)
+    place = Place("stream", torch.device("cpu"), _SIZE, plan.cores)
     feed = _feed(load_images(split, place, "", trusted=True)[0])
     after = []
     for _ in range(4):
-        _feed_speed(feed, cores)
+        _feed_speed(feed, plan.cores)
         after.append(float(resident_bytes()))
     growth = after[3] / after[1] - 1.0
     return [
