@@ -291,6 +291,16 @@ def test_a_file_of_endless_scans_is_refused():
         decode(content[:-2] + last_scan * 200 + content[-2:])
 
 
+def test_exactly_a_hundred_scans_are_decoded():
+    content = FILES["progressive"]
+    last_scan = content[content.rindex(b"\xff\xda") : -2]
+    most = content[:-2] + last_scan * (100 - content.count(b"\xff\xda")) + content[-2:]
+    assert most.count(b"\xff\xda") == 100
+    assert decode(most).size == (45, 33)
+    with pytest.raises(BadImage, match=r"^more than 100 scans$"):
+        decode(most[:-2] + last_scan + most[-2:])
+
+
 def test_a_corrupt_exif_block_neither_warns_nor_hurts():
     block = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + struct.pack("<HHLL", 0x010F, 2, 9999, 0x7000) * 2
     content = encoded(photo(), exif=block, dpi=(0, 0))
@@ -410,3 +420,38 @@ def test_the_thinnest_picture_costs_no_more_than_its_square(shape):
     pixels = np.zeros((*shape, 3), np.uint8)
     pixels[shape[0] // 2 - 40 : shape[0] // 2 + 40, shape[1] // 2 - 40 : shape[1] // 2 + 40] = 200
     np.testing.assert_array_equal(square(Image.fromarray(pixels), 64), 200)
+
+
+def stored(side: int = 64, quality: int = 95, **options: object) -> bytes:
+    """A JPEG square as a prepared set holds it."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+    file = BytesIO()
+    coarse.resize((side, side), Image.Resampling.BICUBIC).save(
+        file, "JPEG", quality=quality, **options
+    )
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"optimize": True}, {"quality": 30}]
+)
+def test_a_stored_square_has_the_pixels_that_pillow_gives(options):
+    encoded = stored(**options)
+    expected = np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
+    np.testing.assert_array_equal(load_square(encoded, 64), expected)
+    assert load_square(encoded, 64).flags.writeable
+
+
+def test_stored_squares_of_real_photographs(shared_data):
+    for path in sorted((shared_data / "imagenette-mini" / "val").rglob("*.JPEG"))[::5]:
+        encoded = path.read_bytes()  # 224x224, some of them grey
+        expected = np.asarray(Image.open(BytesIO(encoded)).convert("RGB"))
+        np.testing.assert_array_equal(load_square(encoded, 224), expected)
+
+
+def test_a_truncated_stored_square_is_refused_at_every_length():
+    encoded = stored()
+    for length in range(len(encoded) - 2):
+        with pytest.raises(BadImage):
+            load_square(encoded[:length], 64)

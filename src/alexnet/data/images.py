@@ -39,6 +39,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+from simplejpeg import decode_jpeg, decode_jpeg_header
 
 EXTENSIONS = (
     ".jpg",
@@ -60,6 +61,7 @@ EXTENSIONS = (
 MAX_PIXELS = 100_000_000
 """Larger images are refused. Decoding needs about 4 bytes a pixel, 10 for progressive JPEG."""
 
+_JPEG = b"\xff\xd8\xff"  # how every JPEG file begins
 _MAX_SCANS = 100  # encoders write about ten; each one costs as much time as the whole image
 _MAX_JUNK = 4096  # bytes; further in, a JPEG is more likely a thumbnail in some other file
 _MAX_UNZIPPED = 2**28  # bytes
@@ -82,7 +84,7 @@ class _JpegFile(JpegImageFile):
 # The classes are called directly because `Image.open` warns on the way, and a warning can be
 # silenced only for all threads at once.
 _READERS: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = (
-    (re.compile(rb"\xff\xd8\xff"), _JpegFile),
+    (re.compile(re.escape(_JPEG)), _JpegFile),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
     (re.compile(rb"GIF8[79]a"), GifImageFile),
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile),
@@ -98,7 +100,8 @@ def load_square(encoded: bytes, size: int = 256) -> npt.NDArray[np.uint8]:
     Raises:
         BadImage: as for `decode`.
     """
-    return square(decode(encoded), size)
+    stored = _stored_square(encoded, size)
+    return square(decode(encoded), size) if stored is None else stored
 
 
 def decode(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -126,11 +129,18 @@ def square(image: Image.Image, size: int = 256) -> npt.NDArray[np.uint8]:
 
     The longer side is rounded and the crop placed as in the authors' later pipeline
     (cuda-convnet2, make-data): side = round(side * size / shorter), offset = (side - size) // 2.
-    That pipeline averages areas when it shrinks. Of Pillow's filters HAMMING comes nearest: at
-    500x375 it differs from the true average by 1.4 grey levels rms, BOX, which only takes whole
-    pixels, by 4.4. Enlarging is cubic (a = -0.5; there -0.75). Nothing is resized that is not
-    kept, so memory does not depend on the shape. JPEG's coarser decoding (draft mode) would change
-    the result and is not used.
+    That pipeline averages areas when it shrinks. Over 183 files of ILSVRC, HAMMING differs from
+    the true average by 2.00 grey levels rms, BILINEAR by 1.97, BICUBIC by 1.91 in 1.6 times the
+    time, and BOX, which only takes whole pixels, by 6.07. Enlarging is cubic (a = -0.5; there
+    -0.75). Nothing is resized that is not kept, so memory does not depend on the shape.
+
+    JPEG's decoding at M/8 of the size (draft mode where M is 1, 2 or 4) is not used. Three
+    quarters of decoding is Huffman codes, which it does not spare, and transforms of other than 1,
+    2, 4 and 8 points are slow: of 200 files of ILSVRC whose shorter sides are 257 to 511, the
+    smallest scale that leaves 256 takes 1.86 ms an image, the full size 1.86 too, and 5.1 grey
+    levels rms off the average over areas in place of 2.2. From 512 up (one file in twenty) half
+    the size saves 2.0 of 4.4 ms, but is 3.8 off in place of 1.0; as near as the full size comes
+    only a scale that leaves 512, and that saves 0.6 ms.
 
     Args:
         image: a picture in mode RGB.
@@ -160,6 +170,26 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
+def _stored_square(encoded: bytes, size: int) -> npt.NDArray[np.uint8] | None:
+    """The pixels of a JPEG that is a square of this size already, as in a prepared set.
+
+    The same library decodes to the same pixels here as in Pillow, but straight into an array and
+    without the interpreter's lock, which feeds a training from more threads. On any doubt the
+    answer is None, and `decode` has the word.
+    """
+    if not encoded.startswith(_JPEG):
+        return None
+    try:
+        height, width, colors, _ = decode_jpeg_header(encoded)
+        plain = colors in ("YCbCr", "Gray") and _scans(encoded) <= _MAX_SCANS
+        if (height, width) != (size, size) or not plain:
+            return None
+        pixels: npt.NDArray[np.uint8] = decode_jpeg(encoded, "RGB")
+    except ValueError:
+        return None
+    return pixels
+
+
 def _scaled(side: int, shorter: int, size: int) -> int:
     """round(side * size / shorter) with halves up, in integers."""
     return (2 * side * size + shorter) // (2 * shorter)
@@ -186,7 +216,7 @@ def _recognise(encoded: bytes) -> tuple[bytes, type[ImageFile]]:
     for signature, reader in _READERS:
         if signature.match(encoded):
             return encoded, reader
-    start = encoded.find(b"\xff\xd8\xff", 0, _MAX_JUNK)
+    start = encoded.find(_JPEG, 0, _MAX_JUNK)
     if start < 0:
         raise BadImage("not an image")
     return encoded[start:], _JpegFile
@@ -198,8 +228,14 @@ def _check_cost(image: ImageFile, encoded: bytes, max_pixels: int) -> None:
     if width * height > max_pixels:
         limit = f"{max_pixels / 1e6:g} megapixels"
         raise BadImage(f"{width}x{height} pixels is over the limit of {limit}")
-    if isinstance(image, JpegImageFile) and encoded.count(b"\xff\xda") > _MAX_SCANS:
+    if isinstance(image, JpegImageFile) and _scans(encoded) > _MAX_SCANS:
         raise BadImage(f"more than {_MAX_SCANS} scans")
+
+
+def _scans(encoded: bytes) -> int:
+    """How often FF DA occurs, which begins a scan; in a third of the time of `bytes.count`."""
+    values = np.frombuffer(encoded, np.uint8)
+    return int(np.count_nonzero(values[1:][values[:-1] == 0xFF] == 0xDA))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -211,7 +247,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
