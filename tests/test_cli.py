@@ -240,7 +240,7 @@ def test_default_run_directories_are_numbered(
         (["train", "--resume", "no-such-run"], "not a run"),
         (["train", "--resume", "runs/x", "--lr", "1"], "its own configuration"),
         (["train", "--config", "no-such-file.json"], "cannot read"),
-        (["train", "--set", "model.image_size=40", "--recipe", "smoke"], "too small"),
+        (["train", "--set", "model.image_size=30", "--recipe", "smoke"], "too small"),
         (["train", "--recipe", "smoke", "--set", "data.size=60"], "smaller than"),
         (["eval", "no-such-run", "digits"], "no run"),
         (["predict", "no-such-run", "x.jpg"], "no run"),

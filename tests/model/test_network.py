@@ -357,7 +357,7 @@ def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
 
 def test_too_small_an_image_size_is_a_user_error() -> None:
     with pytest.raises(UserError, match="too small for the network"):
-        AlexNet("paper", image_size=40)
+        AlexNet("paper", image_size=30)
     with pytest.raises(UserError, match="did you mean 'original'"):
         AlexNet("orignal")
 

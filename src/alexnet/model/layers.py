@@ -109,7 +109,5 @@ def _sides(variant: Variant, name: str, inputs: tuple[int, ...]) -> tuple[int, i
         rounding = math.ceil if name == "conv1" and variant.conv1_overhang else math.floor
         kernel, stride, padding = KERNELS[name], STRIDES[name], paddings(variant)[name]
     free = inputs[1] + 2 * padding - kernel
-    if free < 0:
-        return 0, 0
-    side = rounding(free / stride) + 1
+    side = max(0, rounding(free / stride) + 1)
     return side, side

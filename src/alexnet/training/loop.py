@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -84,9 +84,9 @@ def train_loop(state: State, around: Surroundings) -> None:
     state.model.train()
     clock = _Clock()
     first = state.position.step
-    batches = training_batches(feed, first, last_step, config.data.workers)
     last_save = time.monotonic()
-    with Meter("training", last_step, start=first) as meter:
+    ahead = training_batches(feed, first, last_step, config.data.workers)
+    with closing(ahead) as batches, Meter("training", last_step, start=first) as meter:
         while not is_finished(config.schedule, _moment(state, around)):
             with clock.waiting():
                 batch = next(batches).to(around.world.device)
@@ -112,7 +112,6 @@ def train_loop(state: State, around: Surroundings) -> None:
                     f"stopped at step {step}, saved; continue with: "
                     f"alexnet train --resume {around.checkpoint_folder.parent}"
                 )
-    batches.close()
 
 
 def _step(state: State, batch: Batch, now: Rates, around: Surroundings) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 
 from alexnet.config import Config, override, read_config
 from alexnet.data.batches import TrainingFeed
-from alexnet.data.sources import open_source
+from alexnet.data.sources import NAMES, open_source
 from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
@@ -249,7 +249,7 @@ def _numbered(path: Path) -> Path:
 
 def _absolute(data: str) -> str:
     """A path as one that still holds when the run is resumed from elsewhere; names stay."""
-    return str(Path(data).resolve()) if Path(data).exists() else data
+    return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
 
 
 def _fraction(assignments: Sequence[str]) -> float:
