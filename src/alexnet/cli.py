@@ -319,35 +319,26 @@ def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> Non
 
 
 @verbs.command()
-@click.argument("what", type=click.Choice(["data"]), default="data")
+@click.argument("what", type=click.Choice(["train", "infer", "data", "all"]), default="all")
+@click.option("--variant", default="paper", help="Which network.  [paper]")
 @click.option("--images", type=click.Path(path_type=Path), help="Pictures; default: made here.")
 @click.option("--peers", is_flag=True, help="Measure what others offer in the same rounds.")
 @click.option("--count", type=click.IntRange(min=8), default=1024, help="How many pictures.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images in a step.")
+@click.option("--steps", type=click.IntRange(min=1), default=4, help="Steps in a round.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="How often each is run.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="benchmarks", help="Where to write."
-)
+@click.option("--out", type=click.Path(path_type=Path), default="benchmarks", help="Folder.")
 @_device
 @_as_json
-def bench(
-    what: str,
-    images: Path | None,
-    peers: bool,
-    count: int,
-    rounds: int,
-    out: Path,
-    device: str | None,
-    as_json: bool,
-) -> None:
+def bench(what: str, out: Path, device: str | None, as_json: bool, **options: Any) -> None:
     """Measure speeds, interleaved with those of named peers, and write a result file."""
-    from alexnet.bench.data import Plan, bench_data
+    from alexnet.bench.all import measure
     from alexnet.bench.measure import table, write_results
     from alexnet.parallel.environment import describe_environment
     from alexnet.parallel.world import make_world
 
     world = make_world(device or "auto")
-    plan = Plan(images, peers, count, rounds, os.cpu_count() or 1, world.device)
-    rows = bench_data(plan)
+    rows = measure(what, world, **options)
     path = write_results(rows, what, describe_environment(world), out)
     if as_json:
         return click.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))["rows"]))

@@ -1,0 +1,44 @@
+"""What `alexnet bench` measures: the network learning, the network answering, images coming."""
+
+import os
+from pathlib import Path
+
+from alexnet.bench.data import Plan, bench_data
+from alexnet.bench.measure import Row
+from alexnet.bench.network import NetworkPlan, bench_ceilings, bench_inference, bench_training
+from alexnet.errors import UserError
+from alexnet.model.variants import VARIANTS
+from alexnet.parallel.world import World
+from alexnet.suggest import unknown
+
+
+def measure(
+    what: str,
+    world: World,
+    variant: str,
+    images: Path | None,
+    peers: bool,
+    count: int,
+    batch_size: int,
+    steps: int,
+    rounds: int,
+) -> list[Row]:
+    """The rows of `train`, `infer`, `data` or `all`; arguments as for the command.
+
+    Raises:
+        UserError: unknown variant, or images that cannot be used.
+    """
+    if variant not in VARIANTS:
+        raise UserError(unknown("variant", variant, VARIANTS))
+    plan = NetworkPlan(variant, peers, batch_size, steps, rounds)
+    rows: list[Row] = []
+    if what in ("train", "infer", "all"):
+        rows += bench_ceilings(rounds, world)
+    if what in ("train", "all"):
+        rows += bench_training(plan, world)
+    if what in ("infer", "all"):
+        rows += bench_inference(plan, world)
+    if what in ("data", "all"):
+        cores = os.cpu_count() or 1
+        rows += bench_data(Plan(images, peers, count, rounds, cores, world.device))
+    return rows
