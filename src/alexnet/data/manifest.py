@@ -15,7 +15,6 @@ from alexnet.files import write_text
 FORMAT = 1
 NAME = "manifest.json"
 MEAN = "mean.npy"
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from alexnet.data.pixels import ImageSet
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import wilson_interval
 from alexnet.evaluation.report import Mistake, ReportInput, write_report
-from alexnet.model.weights import load
+from alexnet.model.network import AlexNet
 
 _MISTAKES_SHOWN = 24
 
 
 def write_run_report(
     run: Path,
+    model: AlexNet,
     config: Config,
     metrics: Sequence[dict[str, Any]],
     measured: Evaluation,
@@ -29,7 +30,6 @@ def write_run_report(
     Raises:
         CannotWriteError: the disk is full or the place not writable.
     """
-    model = load(run)
     environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     report = ReportInput(
         title=run.name,
@@ -46,7 +46,7 @@ def write_run_report(
         top5_error_interval=wilson_interval(measured.top5_error, measured.images),
         loss=measured.loss,
         mistakes=worst_mistakes(measured, images),
-        kernels=model.conv1.weight.detach().float().numpy(),
+        kernels=model.conv1.weight.detach().float().cpu().numpy(),
         columns=model.variant.columns,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         notes=[*_choice_of_weights(metrics), *_notes(run)],

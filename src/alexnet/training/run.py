@@ -152,11 +152,14 @@ def _run(run: Path, config: Config) -> dict[str, Any]:
         )
         _announce(run, config, world, data, state)
         train_loop(state, around)
-    measured = _measure(run, config, world, data)
+    best = load(run)  # the weights that a user gets
+    measured = evaluate_model(
+        best, data.validation, config.evaluation.views, world, config.evaluation.batch_size
+    )
     result = _result(run, state.position, around.feed, measured, time.monotonic() - began)
     with stage("report"):
         write_run_report(
-            run, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
+            run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
         )
     write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
     return result
@@ -205,13 +208,6 @@ def _announce(run: Path, config: Config, world: World, data: Data, state: State)
         f"{config.schedule.kind}), batches of {config.train.batch_size}, "
         f"{config.train.epochs} epochs; everything is in {run / 'config.json'}"
     )
-
-
-def _measure(run: Path, config: Config, world: World, data: Data) -> Evaluation:
-    """The error rates of the best weights, which are the ones a user gets."""
-    best = load(run)
-    views = config.evaluation.views
-    return evaluate_model(best, data.validation, views, world, config.evaluation.batch_size)
 
 
 def _result(
