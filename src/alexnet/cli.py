@@ -214,7 +214,9 @@ def _errors_in_words(result: dict[str, Any]) -> str:
 @verbs.command(name="eval")
 @click.argument("runs", nargs=-1, required=True)
 @click.argument("data")
-@click.option("--split", type=click.Choice(["val", "train"]), default="val", help="Which images.")
+@click.option(
+    "--split", type=click.Choice(["val", "train", "test"]), default="val", help="Which images."
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, help="Images at a time.")
 @_views
 @_device
