@@ -14,6 +14,7 @@ _SOURCE = Path(alexnet.__file__).parent
 _ROOMS = (
     ("errors", "suggest"),
     ("config", "draws", "files", "progress"),
+    ("native",),
     ("recipes",),
     ("ops",),
     ("model",),
