@@ -34,8 +34,9 @@ from torch import Tensor, nn
 from alexnet.draws import Purpose, words
 from alexnet.errors import UserError
 from alexnet.model.layers import KERNELS, STRIDES, WITHIN_COLUMN, layer_table, overhang, paddings
+from alexnet.model.segments import fused_stage, segments
 from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Normalization, Variant
-from alexnet.ops import dropout_mask, local_response_norm, same_map_norm
+from alexnet.ops import dropout_mask, local_response_norm, run_stage, same_map_norm
 from alexnet.suggest import unknown
 
 # Mean of the training images per channel, RGB (cuda-convnet2, make-data/input_meta).
@@ -96,6 +97,7 @@ class AlexNet(nn.Module):
         mean = torch.tensor(IMAGENET_MEAN)[:, None, None].expand(3, side, side)
         self.register_buffer("mean", mean.clone())
         self._add_stages(num_classes)
+        self._segments = segments(variant)
         if seed is not None:
             self.initialize(seed)
 
@@ -159,9 +161,13 @@ class AlexNet(nn.Module):
         Returns:
             (N, num_classes) logits.
         """
-        x = images
-        for _, stage_output in self._run(images, keys):
-            x = stage_output
+        if torch.compiler.is_compiling() or self._is_watched():
+            return next(reversed(self.activations(images, keys).values()))
+        keys = self._keys(images, keys)
+        x = self._centered(images)
+        for names in self._segments:
+            stage = fused_stage(self.variant, names)
+            x = self._stage(names[0], x, keys) if stage is None else run_stage(x, stage)
         return x
 
     def activations(self, images: Tensor, keys: Tensor | None = None) -> OrderedDict[str, Tensor]:
@@ -169,18 +175,33 @@ class AlexNet(nn.Module):
         return OrderedDict(self._run(images, keys))
 
     def _run(self, images: Tensor, keys: Tensor | None) -> Iterator[tuple[str, Tensor]]:
+        keys = self._keys(images, keys)
+        x = self._centered(images)
+        for name in self.variant.order:
+            x = self._stage(name, x, keys)
+            yield name, x
+
+    def _stage(self, name: str, x: Tensor, keys: Tensor | None) -> Tensor:
+        stage = self.get_submodule(name)
+        result: Tensor = stage(x, keys) if isinstance(stage, Dropout) else stage(x)
+        return result
+
+    def _keys(self, images: Tensor, keys: Tensor | None) -> Tensor | None:
+        if self.training and keys is None:
+            return torch.randint(2**32, (len(images), 2), device=images.device)
+        return keys
+
+    def _centered(self, images: Tensor) -> Tensor:
         side = self.variant.image_size
         if images.shape[1:] != (3, side, side):
             raise ValueError(
                 f"images must be (N, 3, {side}, {side}) for this network, not {tuple(images.shape)}"
             )
-        if self.training and keys is None:
-            keys = torch.randint(2**32, (len(images), 2), device=images.device)
-        x = images.to(self.mean.dtype) - self.mean  # float32, whatever the images are
-        for name in self.variant.order:
-            stage = self.get_submodule(name)
-            x = stage(x, keys) if isinstance(stage, Dropout) else stage(x)
-            yield name, x
+        return images.to(self.mean.dtype) - self.mean  # float32, whatever the images are
+
+    def _is_watched(self) -> bool:
+        """Whether somebody hooked a stage: then each stage must run by itself."""
+        return any(stage._forward_hooks or stage._forward_pre_hooks for stage in self.children())
 
 
 class OverhangConv2d(nn.Conv2d):

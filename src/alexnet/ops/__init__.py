@@ -3,10 +3,14 @@
 from alexnet.ops.dropout import dropout_mask
 from alexnet.ops.lrn import local_response_norm, local_response_norm_reference
 from alexnet.ops.mapnorm import same_map_norm
+from alexnet.ops.stage import Stage, run_stage, run_stage_by_parts
 
 __all__ = [
+    "Stage",
     "dropout_mask",
     "local_response_norm",
     "local_response_norm_reference",
+    "run_stage",
+    "run_stage_by_parts",
     "same_map_norm",
 ]

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from alexnet.ops.compiled import compiled_stage, is_compiled_for
+
 # Images are normalised a few at a time, so that every temporary stays in the processor's cache:
 # five to eight times faster than whole-batch passes, which are bound by memory.
 _BLOCK_ELEMENTS = 1 << 19
@@ -31,9 +33,9 @@ def local_response_norm(
 ) -> Tensor:
     """Normalise each activation by its neighbours at the same position of adjacent maps.
 
-    The sum is accumulated in float32 at least. On a CPU a blocked forward and backward pass with
-    a closed-form gradient is used; everywhere else, and under `torch.compile` and export, the
-    plain formula.
+    The sum is accumulated in float32 at least. On a CPU a compiled loop with a closed-form gradient
+    is used, or, for other types than float32 and bfloat16 and where there is no compiler, blocked
+    passes of torch's own operations; under `torch.compile` and export the plain formula.
 
     Args:
         x: (N, C, H, W) or (N, C, *), any float type and memory format.
@@ -51,6 +53,9 @@ def local_response_norm(
     _check(x, size, columns)
     if divide_alpha:
         alpha = alpha / size
+    image_like = x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, -1)
+    if is_compiled_for(image_like):
+        return compiled_stage(image_like, False, size, alpha, beta, k, columns).view_as(x)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         blocked: Tensor = _Blocked.apply(x, size, alpha, beta, k, columns)  # type: ignore[no-untyped-call]
         return blocked

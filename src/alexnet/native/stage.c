@@ -1,0 +1,343 @@
+/* ReLU, local response normalisation and max pooling of one stage of the network, in one pass.
+
+   Works a row of pixels at a time: the row is brought to float32 with its channels together, so
+   that the window over adjacent maps is a window over adjacent numbers, and everything in between
+   stays in the processor's cache. Each part can be left out: relu = 0, size = 0, window = 0.
+
+   Types: 0 float32, 1 bfloat16. Images have strides (in elements) for image, channel, row, pixel;
+   pooled images and winners lie as N H W C. See ops/stage.py for the arithmetic's definition. */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#define omp_get_max_threads() 1
+#endif
+
+typedef struct {
+    int64_t images, channels, height, width;          /* of the input */
+    int64_t image_stride, channel_stride, row_stride, pixel_stride;
+    int64_t pooled_height, pooled_width;              /* as height, width without pooling */
+    int64_t columns, relu, size, window, stride, type;
+    float alpha, beta, k;
+} Stage;
+
+/* ---- rows of pixels: (width, channels) float32 ---- */
+
+static inline float from_bfloat16(uint16_t bits) {
+    uint32_t wide = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &wide, 4);
+    return value;
+}
+
+static inline uint16_t to_bfloat16(float value) { /* to nearest, ties to even; NaN stays NaN */
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return value != value ? 0x7fc0u : (uint16_t)rounded;
+}
+
+static void load(const void *from, int64_t type, int64_t count, float *restrict row) {
+    if (type == 0) {
+        memcpy(row, from, count * sizeof(float));
+    } else {
+        const uint16_t *bits = from;
+        for (int64_t i = 0; i < count; i++) row[i] = from_bfloat16(bits[i]);
+    }
+}
+
+static void store(void *to, int64_t type, int64_t count, const float *restrict row) {
+    if (type == 0) {
+        memcpy(to, row, count * sizeof(float));
+    } else {
+        uint16_t *bits = to;
+        for (int64_t i = 0; i < count; i++) bits[i] = to_bfloat16(row[i]);
+    }
+}
+
+static inline int64_t bytes_each(int64_t type) { return type == 0 ? 4 : 2; }
+
+/* Where a row of image n begins; `scratch` holds one channel of one row. */
+static inline int64_t row_start(const Stage *s, int64_t n, int64_t h) {
+    return n * s->image_stride + h * s->row_stride;
+}
+
+static void load_row(const Stage *s, const char *images, int64_t n, int64_t h,
+                     float *restrict row, float *restrict scratch) {
+    const char *from = images + row_start(s, n, h) * bytes_each(s->type);
+    if (s->channel_stride == 1) {
+        load(from, s->type, s->width * s->channels, row);
+        return;
+    }
+    for (int64_t c = 0; c < s->channels; c++) {
+        load(from + c * s->channel_stride * bytes_each(s->type), s->type, s->width, scratch);
+        for (int64_t w = 0; w < s->width; w++) row[w * s->channels + c] = scratch[w];
+    }
+}
+
+static void store_row(const Stage *s, char *images, int64_t n, int64_t h,
+                      const float *restrict row, float *restrict scratch) {
+    char *to = images + row_start(s, n, h) * bytes_each(s->type);
+    if (s->channel_stride == 1) {
+        store(to, s->type, s->width * s->channels, row);
+        return;
+    }
+    for (int64_t c = 0; c < s->channels; c++) {
+        for (int64_t w = 0; w < s->width; w++) scratch[w] = row[w * s->channels + c];
+        store(to + c * s->channel_stride * bytes_each(s->type), s->type, s->width, scratch);
+    }
+}
+
+/* ---- ReLU ---- */
+
+static void rectify(float *restrict row, int64_t count) { /* NaN stays NaN, as in torch */
+    for (int64_t i = 0; i < count; i++) row[i] = row[i] < 0.0f ? 0.0f : row[i];
+}
+
+/* ---- local response normalisation, section 3.3 ---- */
+
+static inline float inverse_power(float d, float beta) {
+    if (beta == 0.75f) {
+        float inverse_root = 1.0f / sqrtf(d);
+        return inverse_root * sqrtf(inverse_root);
+    }
+    return powf(d, -beta);
+}
+
+/* totals[c] = sum of values[c .. c + size - 1]; values has size / 2 zeros on both sides. */
+static inline void window_sums(const float *restrict values, float *restrict totals,
+                               int64_t count, int64_t size) {
+    for (int64_t c = 0; c < count; c++) {
+        float total = values[c];
+        for (int64_t offset = 1; offset < size; offset++) total += values[c + offset];
+        totals[c] = total;
+    }
+}
+
+/* One column of one pixel: b = a (k + alpha S)^-beta. `padded` has size / 2 zeros on both sides. */
+static inline __attribute__((always_inline)) void normalise_column(
+    float *restrict a, int64_t count, int64_t size, float alpha, float beta, float k,
+    float *restrict padded, float *restrict totals) {
+    float *squares = padded + size / 2;
+    for (int64_t c = 0; c < count; c++) squares[c] = a[c] * a[c];
+    window_sums(padded, totals, count, size);
+    for (int64_t c = 0; c < count; c++) a[c] *= inverse_power(k + alpha * totals[c], beta);
+}
+
+/* The gradient of the above: g becomes g d^-beta - 2 alpha beta a S(g a d^-(beta + 1)). */
+static inline __attribute__((always_inline)) void normalise_column_back(
+    const float *restrict a, float *restrict g, int64_t count, int64_t size, float alpha,
+    float beta, float k, float *restrict padded, float *restrict totals) {
+    float *inner = padded + size / 2;
+    for (int64_t c = 0; c < count; c++) inner[c] = a[c] * a[c];
+    window_sums(padded, totals, count, size);
+    for (int64_t c = 0; c < count; c++) {
+        float d = k + alpha * totals[c];
+        g[c] *= inverse_power(d, beta);
+        inner[c] = g[c] * a[c] / d;
+    }
+    window_sums(padded, totals, count, size);
+    float factor = 2.0f * alpha * beta;
+    for (int64_t c = 0; c < count; c++) g[c] -= factor * a[c] * totals[c];
+}
+
+/* Constants that the compiler knows make the loops above straight lines of vectors. */
+static void normalise(const Stage *s, float *row, float *padded, float *totals) {
+    int64_t count = s->channels / s->columns;
+    for (int64_t i = 0; i < s->width * s->columns; i++, row += count) {
+        if (s->size == 5 && s->beta == 0.75f)
+            normalise_column(row, count, 5, s->alpha, 0.75f, s->k, padded, totals);
+        else
+            normalise_column(row, count, s->size, s->alpha, s->beta, s->k, padded, totals);
+    }
+}
+
+static void normalise_back(const Stage *s, const float *a, float *g, float *padded,
+                           float *totals) {
+    int64_t count = s->channels / s->columns;
+    for (int64_t i = 0; i < s->width * s->columns; i++, a += count, g += count) {
+        if (s->size == 5 && s->beta == 0.75f)
+            normalise_column_back(a, g, count, 5, s->alpha, 0.75f, s->k, padded, totals);
+        else
+            normalise_column_back(a, g, count, s->size, s->alpha, s->beta, s->k, padded, totals);
+    }
+}
+
+/* ---- max pooling; a winner is its place in the window, counted row by row ---- */
+
+/* One row of the window into the best so far; `first`: there is none yet. Places are as wide as the
+   activations here, so that both are chosen by one comparison of whole vectors. */
+static void pool_row(const Stage *s, const float *row, int32_t code, int first,
+                     float *restrict best, int32_t *restrict places) {
+    int64_t channels = s->channels;
+    for (int64_t pw = 0; pw < s->pooled_width; pw++) {
+        float *restrict b = best + pw * channels;
+        int32_t *restrict p = places + pw * channels;
+        for (int32_t kw = 0; kw < s->window; kw++) {
+            int64_t w = pw * s->stride + kw;
+            if (w >= s->width) break;
+            const float *restrict v = row + w * channels;
+            int32_t place = code + kw;
+            if (first && kw == 0) {
+                memcpy(b, v, channels * sizeof(float));
+                for (int64_t c = 0; c < channels; c++) p[c] = place;
+                continue;
+            }
+            for (int64_t c = 0; c < channels; c++) {
+                int better = (v[c] > b[c]) | (v[c] != v[c]);
+                b[c] = better ? v[c] : b[c];
+                p[c] = better ? place : p[c];
+            }
+        }
+    }
+}
+
+/* The gradient of one row of pixels from that of the windows it lies in. */
+static void pool_row_back(const Stage *s, const char *pooled, const uint8_t *winners, int64_t n,
+                          int64_t h, float *restrict g, float *restrict pooled_row) {
+    int64_t channels = s->channels, pooled_count = s->pooled_width * channels;
+    memset(g, 0, s->width * channels * sizeof(float));
+    for (int64_t kh = 0; kh < s->window; kh++) {
+        int64_t ph = (h - kh) / s->stride;
+        if (h < kh || (h - kh) % s->stride || ph >= s->pooled_height) continue;
+        int64_t start = (n * s->pooled_height + ph) * pooled_count;
+        load(pooled + start * bytes_each(s->type), s->type, pooled_count, pooled_row);
+        for (int64_t pw = 0; pw < s->pooled_width; pw++) {
+            const float *restrict p = pooled_row + pw * channels;
+            const uint8_t *restrict won = winners + start + pw * channels;
+            for (int64_t kw = 0; kw < s->window; kw++) {
+                int64_t w = pw * s->stride + kw;
+                if (w >= s->width) break;
+                float *restrict to = g + w * channels;
+                uint8_t place = (uint8_t)(kh * s->window + kw);
+                for (int64_t c = 0; c < channels; c++) to[c] += won[c] == place ? p[c] : 0.0f;
+            }
+        }
+    }
+}
+
+/* ---- the whole ---- */
+
+typedef struct {
+    float *row, *gradient, *best, *padded, *totals, *scratch;
+    int32_t *places;
+} Buffers;
+
+static Buffers make_buffers(const Stage *s) {
+    int64_t row = s->width * s->channels, pooled = s->pooled_width * s->channels;
+    int64_t column = s->channels + s->size + 16;
+    float *all = calloc(2 * row + pooled + 2 * column + s->width + 64, sizeof(float));
+    Buffers b;
+    b.row = all;
+    b.gradient = b.row + row;
+    b.best = b.gradient + row;
+    b.padded = b.best + pooled;
+    b.totals = b.padded + column;
+    b.scratch = b.totals + column;
+    b.places = malloc((pooled + 1) * sizeof(int32_t));
+    return b;
+}
+
+static void free_buffers(Buffers b) {
+    free(b.row);
+    free(b.places);
+}
+
+/* Rows of output that one task makes: a whole image where there are enough of them. */
+static int64_t band_height(const Stage *s, int64_t rows) {
+    int64_t threads = omp_get_max_threads();
+    int64_t bands = s->images >= 4 * threads ? 1 : (4 * threads + s->images - 1) / s->images;
+    int64_t height = (rows + bands - 1) / bands;
+    return height < 1 ? 1 : height;
+}
+
+static void prepare_row(const Stage *s, const char *images, int64_t n, int64_t h, Buffers b) {
+    load_row(s, images, n, h, b.row, b.scratch);
+    if (s->relu) rectify(b.row, s->width * s->channels);
+    if (s->size) normalise(s, b.row, b.padded, b.totals);
+}
+
+/* Windows of one output row, from rows `top` .. ; rows are made twice where windows overlap
+   across a band's edge and once elsewhere, because `rows` keeps the last few. */
+static void forward_band(const Stage *s, const char *images, char *out, uint8_t *winners,
+                         int64_t n, int64_t begin, int64_t end, Buffers b, float *rows) {
+    int64_t row_floats = s->width * s->channels, pooled = s->pooled_width * s->channels;
+    int64_t made = begin * s->stride; /* rows before this one are in `rows`, by h % window */
+    for (int64_t ph = begin; ph < end; ph++) {
+        for (int64_t kh = 0; kh < s->window; kh++) {
+            int64_t h = ph * s->stride + kh;
+            if (h >= s->height) break;
+            float *kept = rows + (h % s->window) * row_floats;
+            if (h >= made) {
+                prepare_row(s, images, n, h, b);
+                memcpy(kept, b.row, row_floats * sizeof(float));
+                made = h + 1;
+            }
+            pool_row(s, kept, (int32_t)(kh * s->window), kh == 0, b.best, b.places);
+        }
+        int64_t start = (n * s->pooled_height + ph) * pooled;
+        store(out + start * bytes_each(s->type), s->type, pooled, b.best);
+        if (winners)
+            for (int64_t i = 0; i < pooled; i++) winners[start + i] = (uint8_t)b.places[i];
+    }
+}
+
+void stage_forward(const Stage *s, const void *images, void *out, uint8_t *winners) {
+    int64_t rows = s->window ? s->pooled_height : s->height;
+    int64_t band = band_height(s, rows), bands = (rows + band - 1) / band;
+#pragma omp parallel
+    {
+        Buffers b = make_buffers(s);
+        float *kept = s->window ? malloc(s->window * s->width * s->channels * sizeof(float)) : 0;
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < s->images * bands; task++) {
+            int64_t n = task / bands, begin = task % bands * band;
+            int64_t end = begin + band < rows ? begin + band : rows;
+            if (s->window) {
+                forward_band(s, images, out, winners, n, begin, end, b, kept);
+                continue;
+            }
+            for (int64_t h = begin; h < end; h++) {
+                prepare_row(s, images, n, h, b);
+                store_row(s, out, n, h, b.row, b.scratch);
+            }
+        }
+        free(kept);
+        free_buffers(b);
+    }
+}
+
+/* `gradient` is that of the output; `out` becomes that of the images. */
+void stage_backward(const Stage *s, const void *images, const void *gradient,
+                    const uint8_t *winners, void *out) {
+    int64_t band = band_height(s, s->height), bands = (s->height + band - 1) / band;
+    int64_t count = s->width * s->channels;
+#pragma omp parallel
+    {
+        Buffers b = make_buffers(s);
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < s->images * bands; task++) {
+            int64_t n = task / bands, begin = task % bands * band;
+            int64_t end = begin + band < s->height ? begin + band : s->height;
+            for (int64_t h = begin; h < end; h++) {
+                load_row(s, images, n, h, b.row, b.scratch);
+                if (s->window)
+                    pool_row_back(s, gradient, winners, n, h, b.gradient, b.best);
+                else
+                    load_row(s, gradient, n, h, b.gradient, b.scratch);
+                if (s->relu) rectify(b.row, count);
+                if (s->size) normalise_back(s, b.row, b.gradient, b.padded, b.totals);
+                if (s->relu)
+                    for (int64_t i = 0; i < count; i++)
+                        b.gradient[i] = b.row[i] <= 0.0f ? 0.0f : b.gradient[i];
+                store_row(s, out, n, h, b.gradient, b.scratch);
+            }
+        }
+        free_buffers(b);
+    }
+}

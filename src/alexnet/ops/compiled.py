@@ -1,0 +1,150 @@
+"""The compiled form of a stage on a CPU (`native/stage.c`), with its gradient."""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from alexnet.native.build import library
+
+_TYPES = {torch.float32: 0, torch.bfloat16: 1}
+_LARGEST_WINDOW = 15  # of pooling: its places are counted in bytes
+
+
+class _Stage(ctypes.Structure):
+    """`Stage` of stage.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("images", "channels", "height", "width")),
+        *((f"{name}_stride", ctypes.c_int64) for name in ("image", "channel", "row", "pixel")),
+        *((name, ctypes.c_int64) for name in ("pooled_height", "pooled_width", "columns")),
+        *((name, ctypes.c_int64) for name in ("relu", "size", "window", "stride", "type")),
+        *((name, ctypes.c_float) for name in ("alpha", "beta", "k")),
+    )
+
+
+def is_compiled_for(x: Tensor, window: int = 0) -> bool:
+    """Whether `compiled_stage` can take these activations."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in _TYPES
+        and x.ndim == 4
+        and x.numel() > 0
+        and window <= _LARGEST_WINDOW
+        and (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last))
+        and not torch.compiler.is_compiling()
+        and library("stage", threads=True) is not None
+    )
+
+
+def compiled_stage(
+    x: Tensor,
+    relu: bool,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    columns: int,
+    window: int = 0,
+    stride: int = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """ReLU, normalisation and max pooling in one pass; a size or window of 0 leaves it out.
+
+    For the backward pass only `x` and one byte a pooled activation are kept.
+
+    Args:
+        x: (N, C, H, W) for which `is_compiled_for` holds.
+        relu, window, stride, ceil_mode: as torch has them.
+        size, alpha, beta, k, columns: as for `local_response_norm`, alpha divided already.
+
+    Returns:
+        (N, C, H', W') in the type and memory format of `x`.
+    """
+    constants = (relu, size, alpha, beta, k, columns, window, stride, ceil_mode)
+    y: Tensor = _Compiled.apply(x, *constants)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Compiled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *constants: Any) -> Tensor:
+        stage = _describe(x, *constants)
+        shape = (*x.shape[:2], stage.pooled_height, stage.pooled_width)
+        winners = None
+        if not stage.window:
+            y = torch.empty_like(x)
+        else:
+            y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+            if ctx.needs_input_grad[0]:
+                winners = torch.empty(y.numel(), dtype=torch.uint8)
+        _call("stage_forward", stage, x, y, winners)
+        ctx.save_for_backward(x, winners)
+        ctx.stage = stage
+        return y if _by_pixel(x) else y.contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, winners = ctx.saved_tensors
+        stage = ctx.stage
+        if stage.window or _by_pixel(x):
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+        gradient_x = torch.empty_like(x)
+        if not stage.window and not _by_pixel(x):
+            gradient = gradient.contiguous()
+        _call("stage_backward", stage, x, gradient.to(x.dtype), winners, gradient_x)
+        return gradient_x, *([None] * 9)
+
+
+def _by_pixel(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _describe(
+    x: Tensor,
+    relu: bool,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    columns: int,
+    window: int,
+    stride: int,
+    ceil_mode: bool,
+) -> _Stage:
+    _, channels, height, width = x.shape
+    strides = (
+        (channels * height * width, 1, width * channels, channels)
+        if _by_pixel(x)
+        else (channels * height * width, height * width, width, 1)
+    )
+    pooled = (
+        tuple(_pooled(side, window, stride, ceil_mode) for side in (height, width))
+        if window
+        else (height, width)
+    )
+    kind = _TYPES[x.dtype]
+    return _Stage(
+        *x.shape, *strides, *pooled, columns, relu, size, window, stride, kind, alpha, beta, k
+    )
+
+
+def _pooled(side: int, window: int, stride: int, ceil_mode: bool) -> int:
+    """torch's rule: the last window may hang over the edge, but must begin inside."""
+    free = side - window
+    if free < 0 and not ceil_mode:
+        raise ValueError(f"a window of {window} does not fit into {side} pixels")
+    if not ceil_mode:
+        return free // stride + 1
+    count = -(-free // stride) + 1
+    return count - 1 if (count - 1) * stride >= side else count
+
+
+def _call(function: str, stage: _Stage, *tensors: Tensor | None) -> None:
+    compiled = library("stage", threads=True)
+    assert compiled is not None
+    pointers = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
+    getattr(compiled, function)(ctypes.byref(stage), *pointers)

@@ -1,0 +1,72 @@
+"""What follows a convolution, as one operation: ReLU, normalisation, max pooling."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.ops.compiled import compiled_stage, is_compiled_for
+from alexnet.ops.lrn import local_response_norm
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Which parts there are and their constants, in the order in which they are applied.
+
+    Attributes:
+        relu: negative activations become 0.
+        size: maps in the window of normalisation, odd; 0 leaves it out.
+        alpha, beta, k: its constants, alpha not to be divided any more.
+        columns: equal groups of maps that are normalised separately.
+        window: side of the window of max pooling, pixels; 0 leaves it out.
+        stride: of max pooling, pixels.
+        ceil_mode: windows may hang over the right and bottom edge.
+    """
+
+    relu: bool = True
+    size: int = 0
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 2.0
+    columns: int = 1
+    window: int = 0
+    stride: int = 2
+    ceil_mode: bool = True
+
+
+def run_stage(x: Tensor, stage: Stage) -> Tensor:
+    """All of a stage in one pass over memory where there is such a way, else part by part.
+
+    Args:
+        x: (N, C, H, W), any float type and memory format.
+
+    Returns:
+        (N, C, H', W'), H' and W' smaller where the stage pools.
+    """
+    if stage.columns and x.shape[1] % stage.columns == 0 and is_compiled_for(x, stage.window):
+        return compiled_stage(
+            x,
+            stage.relu,
+            stage.size,
+            stage.alpha,
+            stage.beta,
+            stage.k,
+            stage.columns,
+            stage.window,
+            stage.stride,
+            stage.ceil_mode,
+        )
+    return run_stage_by_parts(x, stage)
+
+
+def run_stage_by_parts(x: Tensor, stage: Stage) -> Tensor:
+    """The same function, one part after the other; arguments as for `run_stage`."""
+    if stage.relu:
+        x = F.relu(x)
+    if stage.size:
+        x = local_response_norm(
+            x, stage.size, stage.alpha, stage.beta, stage.k, columns=stage.columns
+        )
+    if stage.window:
+        x = F.max_pool2d(x, stage.window, stage.stride, ceil_mode=stage.ceil_mode)
+    return x
