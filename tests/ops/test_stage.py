@@ -46,7 +46,7 @@ def _oracle(x: Tensor, stage: Stage) -> Tensor:
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    return float((a.double() - b).norm() / b.norm().clamp_min(1e-30))
+    return float((a.detach().double() - b.detach()).norm() / b.detach().norm().clamp_min(1e-30))
 
 
 @needs_compiler
