@@ -51,6 +51,15 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: _write_text(temporary, text))
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept between commands: ALEXNET_CACHE, or the user's cache."""
+    named = os.environ.get("ALEXNET_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "alexnet"
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what killed processes left half-written in a folder."""
     for leftover in folder.glob(".*.part"):

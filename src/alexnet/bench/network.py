@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from alexnet.bench.measure import Contender, Row, interleaved
 from alexnet.bench.stock import OnBytes, stock_translation
 from alexnet.config import OptimizerConfig
+from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS, Variant
 from alexnet.parallel.world import World
@@ -86,7 +87,10 @@ def bench_ceilings(rounds: int, world: World) -> list[Row]:
 
 def _ours(variant: Variant, world: World) -> AlexNet:
     model = AlexNet(variant).to(world.device)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
+    use_forms(model, choose_forms(model, dtype))
+    return model
 
 
 def _training(plan: NetworkPlan, world: World, model: nn.Module) -> Contender:

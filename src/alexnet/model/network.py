@@ -36,7 +36,13 @@ from alexnet.errors import UserError
 from alexnet.model.layers import KERNELS, STRIDES, WITHIN_COLUMN, layer_table, overhang, paddings
 from alexnet.model.segments import fused_stage, segments
 from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Normalization, Variant
-from alexnet.ops import dropout_mask, local_response_norm, run_stage, same_map_norm
+from alexnet.ops import (
+    convolution,
+    dropout_mask,
+    local_response_norm,
+    run_stage,
+    same_map_norm,
+)
 from alexnet.suggest import unknown
 
 # Mean of the training images per channel, RGB (cuda-convnet2, make-data/input_meta).
@@ -204,16 +210,32 @@ class AlexNet(nn.Module):
         return any(stage._forward_hooks or stage._forward_pre_hooks for stage in self.children())
 
 
-class OverhangConv2d(nn.Conv2d):
+class Convolution(nn.Conv2d):
     """A convolution whose last window may hang over the right and bottom edge, onto zeros.
 
     The zeros stand for the mean pixel, because the mean has been subtracted before.
+
+    Attributes:
+        hangs_over: whether it does; only conv1 of 2012 has windows left for it.
+        form: which of its equal forms it computes in (`alexnet.ops.convolution`).
     """
 
+    hangs_over = False
+    form = "plain"
+
+    def overhang(self, side: int) -> int:
+        """Pixels by which the last window hangs over."""
+        stride = int(self.stride[0])
+        return overhang(side, int(self.kernel_size[0]), stride) if self.hangs_over else 0
+
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, S, S) -> (N, K, 1 + ceil((S - 11) / 4), the same)."""
-        extra = overhang(x.shape[-1], self.kernel_size[0], self.stride[0])
-        return super().forward(F.pad(x, (0, extra, 0, extra)))
+        """(N, C, S, S) -> (N, K, S', S'); S' = 1 + ceil((S - 11) / 4) for conv1 of 2012."""
+        extra = self.overhang(x.shape[-1])
+        if extra:
+            x = F.pad(x, (0, extra, 0, extra))
+        assert self.bias is not None
+        stride, padding = int(self.stride[0]), int(self.padding[0])
+        return convolution(x, self.weight, self.bias, stride, padding, self.groups, self.form)
 
 
 class FullyConnected(nn.Linear):
@@ -269,9 +291,8 @@ class Dropout(nn.Module):
         return x * mask if self.scaling == "test" else x * mask / keep
 
 
-def _convolution(variant: Variant, name: str, inputs: int, outputs: int) -> nn.Conv2d:
-    kind = OverhangConv2d if name == "conv1" and variant.conv1_overhang else nn.Conv2d
-    return kind(
+def _convolution(variant: Variant, name: str, inputs: int, outputs: int) -> Convolution:
+    layer = Convolution(
         inputs,
         outputs,
         KERNELS[name],
@@ -279,3 +300,5 @@ def _convolution(variant: Variant, name: str, inputs: int, outputs: int) -> nn.C
         paddings(variant)[name],
         groups=variant.columns if name in WITHIN_COLUMN else 1,
     )
+    layer.hangs_over = name == "conv1" and variant.conv1_overhang
+    return layer

@@ -16,7 +16,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from alexnet.files import CannotWriteError, write_atomically
+from alexnet.files import CannotWriteError, cache_folder, write_atomically
 from alexnet.progress import say
 
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -54,7 +54,7 @@ def _built(name: str, flags: tuple[str, ...]) -> Path:
     compiler = _compiler()
     key = "\0".join([source.read_text(encoding="utf-8"), *flags, compiler, _processor()])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder = _cache_folder()
+    folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{name}-{digest}.so"
     if not path.exists():
@@ -95,11 +95,3 @@ def _processor() -> str:
         found = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
         return "\n".join(sorted(set(found)))
     return f"{platform.machine()} {platform.processor()}"
-
-
-def _cache_folder() -> Path:
-    named = os.environ.get("ALEXNET_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "alexnet"

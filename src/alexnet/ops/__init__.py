@@ -1,5 +1,6 @@
 """Operations worth a fast path: one public function each, held to one plain reference."""
 
+from alexnet.ops.convolution import convolution
 from alexnet.ops.dropout import dropout_mask
 from alexnet.ops.lrn import local_response_norm, local_response_norm_reference
 from alexnet.ops.mapnorm import same_map_norm
@@ -7,6 +8,7 @@ from alexnet.ops.stage import Stage, run_stage, run_stage_by_parts
 
 __all__ = [
     "Stage",
+    "convolution",
     "dropout_mask",
     "local_response_norm",
     "local_response_norm_reference",

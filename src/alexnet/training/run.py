@@ -18,6 +18,7 @@ from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
+from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import resolve
 from alexnet.model.weights import load, save_weights
@@ -173,6 +174,7 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
     model.training_data = data.manifest()
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    use_forms(model, _forms(run, model, world))
     state = State(
         model=model,
         optimizer=build_optimizer(model, config.optimizer),
@@ -183,6 +185,17 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
         state.restore(*saved)
         say(f"continuing {run} from step {state.position.step}")
     return state, MetricsLog(run / "metrics.jsonl", state.position.metrics_bytes)
+
+
+def _forms(run: Path, model: AlexNet, world: World) -> dict[str, str]:
+    """How the run computes its convolutions: chosen once, or resumption would change bits."""
+    path = run / "forms.json"
+    if path.exists():
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
+    chosen = choose_forms(model, dtype)
+    write_text(path, json.dumps(chosen, indent=2) + "\n")
+    return chosen
 
 
 def _feed(config: Config, data: Data, model: AlexNet) -> TrainingFeed:
