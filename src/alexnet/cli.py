@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from alexnet.errors import InterruptedRunError, UserError
+from alexnet.errors import InterruptedRunError, PartnerLostError, UserError
 
+_PARTNER_LOST = 1  # not the user's mistake: torchrun may start all processes again
 _USER_ERROR = 2
 _INTERRUPTED = 130
 
@@ -23,7 +24,12 @@ def main() -> None:
     """Run the command line; exit codes 0 done, 2 the user can mend it, 130 interrupted."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    sys.exit(run(arguments, debug))
+    code = run(arguments, debug)
+    if "alexnet.parallel.failure" in sys.modules:
+        from alexnet.parallel.failure import end_at_once
+
+        end_at_once(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str], debug: bool = False) -> int:
@@ -39,6 +45,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
             raise
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         return _complain(" ".join(text.split()), _USER_ERROR)
+    except PartnerLostError as lost:
+        return _complain(str(lost), _PARTNER_LOST)
     except InterruptedRunError as stopped:
         return _complain(str(stopped), _INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):
@@ -62,7 +70,8 @@ def _set_up_threads() -> None:
 
 
 def _complain(line: str, code: int) -> int:
-    print(f"alexnet: {line}", file=sys.stderr)
+    if line:  # else another process has said it
+        print(f"alexnet: {line}", file=sys.stderr)
     return code
 
 
@@ -104,6 +113,12 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 _device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=None, help="Where to compute."
 )
+_layout = click.option(
+    "--layout",
+    type=click.Choice(["auto", "one", "columns", "data", "hybrid"]),
+    default="auto",
+    help="How several devices share the network.",
+)
 _views = click.option(
     "--views",
     type=click.Choice(["1", "10"]),
@@ -125,8 +140,8 @@ _views = click.option(
 @click.option("--variant", help="Which network; `alexnet info` lists them.")
 @click.option("--seed", type=int, help="Of weights, order, augmentation and dropout.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Of products.")
-@click.option("--devices", type=click.IntRange(1, 1), default=1, help="How many devices.")
-@click.option("--layout", type=click.Choice(["auto", "one"]), default="auto", help="On devices.")
+@click.option("--devices", type=click.IntRange(min=1), help="Processes to start, one a device.")
+@_layout
 @click.option("--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
 @_views
@@ -141,7 +156,7 @@ def train(
     changes: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
-    devices: int,
+    devices: int | None,
     layout: str,
     **named: Any,
 ) -> None:
@@ -157,12 +172,10 @@ def train(
                 "--resume continues a run with its own configuration; to change something, start "
                 f"a new run with --config {resume / 'config.json'}"
             )
-        from alexnet.training.run import resume as resume_run
-
-        return _show_run(resume_run(resume), as_json)
+        return _train_run(resume, devices, layout, as_json)
     from alexnet.config import read_config
     from alexnet.training.run import create_run, resolve_config
-    from alexnet.training.run import resume as resume_run
+    from alexnet.training.run import train as train_run
 
     if recipe and config_file:
         raise UserError("--recipe and --config both say what to run; give one of them")
@@ -170,7 +183,21 @@ def train(
     config = resolve_config(data, recipe or "default", assignments, given)
     if dry_run:
         return click.echo(config.to_json(), nl=False)
-    return _show_run(resume_run(create_run(config, out)), as_json)
+    if devices and devices > 1:
+        return _train_run(create_run(config, out), devices, layout, as_json)
+    return _show_run(train_run(config=config, out=out, layout=layout), as_json)
+
+
+def _train_run(run: Path, devices: int | None, layout: str, as_json: bool) -> None:
+    """Train a run that exists, here or in processes of their own."""
+    if devices and devices > 1:
+        from alexnet.parallel.launch import launch
+
+        options = ["--layout", layout, *(["--json"] if as_json else [])]
+        return launch(["train", "--resume", str(run), *options], devices)
+    from alexnet.training.run import resume
+
+    return _show_run(resume(run, layout), as_json)
 
 
 def _assignments(named: dict[str, Any]) -> list[str]:

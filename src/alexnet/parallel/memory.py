@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from alexnet.parallel.world import started_local_size
+
 # Shares of the free memory that pixels may take; the rest is for the network, or everyone else.
 _DEVICE_SHARE = 0.85
 _HOST_SHARE = 0.6
@@ -15,11 +17,16 @@ def device_budget(device: torch.device) -> int:
     if device.type != "cuda":
         return 0
     free, _ = torch.cuda.mem_get_info(device)
-    return int(free * _DEVICE_SHARE)
+    sharing = -(-started_local_size() // torch.cuda.device_count())
+    return int(free * _DEVICE_SHARE) // sharing
 
 
 def host_budget() -> int:
-    """Bytes of host memory that pixels may take."""
+    """Bytes of host memory that pixels may take in this process, one of several on the machine."""
+    return _free_bytes() // started_local_size()
+
+
+def _free_bytes() -> int:
     information = Path("/proc/meminfo")
     if information.exists():
         for line in information.read_text().splitlines():

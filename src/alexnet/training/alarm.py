@@ -7,6 +7,7 @@ depends on the image, and a loss that stays at ln(classes).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -55,8 +56,13 @@ class Alarm:
         self._chance = math.log(num_classes)
         self._left_chance = resumed  # what came before is not known
 
-    def check(self, sign: Sign, model: AlexNet, images: Tensor) -> None:
+    def check(self, sign: Sign, whole: Callable[[], AlexNet], images: Tensor) -> None:
         """Stop the run if it cannot learn.
+
+        Args:
+            sign: the same on every process.
+            whole: gives the network; asked for only where the loss raises suspicion.
+            images: of the last batch.
 
         Raises:
             UserError: it cannot; one line with cause and mend.
@@ -73,7 +79,7 @@ class Alarm:
             # Measured without dropout, whose noise would pass for an answer.
             dead = [
                 f"{share:.0%} of the units of {layer} are dead (the same for every image)"
-                for layer, share in dead_units(model, images).items()
+                for layer, share in dead_units(whole(), images).items()
                 if share > _DEAD
             ]
             if dead or sign.spread < _CONSTANT_ANSWER:

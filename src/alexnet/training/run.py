@@ -4,8 +4,8 @@ import fcntl
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
 from alexnet.model.forms import choose_forms, use_forms
+from alexnet.model.layers import layer_table
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import resolve
 from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
-from alexnet.parallel.world import World, make_world
+from alexnet.parallel.failure import failing_clearly
+from alexnet.parallel.layouts import Placed, place
+from alexnet.parallel.world import World, is_restarted, make_world
 from alexnet.progress import say, stage
 from alexnet.recipes import DataFacts, find_recipe
 from alexnet.training.checkpoint import Position, load_checkpoint
@@ -46,8 +49,11 @@ def train(
     out: str | Path | None = None,
     assignments: Sequence[str] = (),
     config: Config | None = None,
+    layout: str = "auto",
 ) -> dict[str, Any]:
     """Train a network and write its run directory.
+
+    In processes that torchrun has started, all must call alike; they train one network together.
 
     Args:
         data: a folder, an archive, or a name (digits, cifar10); by default what the
@@ -56,6 +62,7 @@ def train(
         out: the run directory; by default runs/NAME, numbered if it exists.
         assignments: `section.key=value` changes on top of the recipe or configuration.
         config: a complete configuration in place of a recipe.
+        layout: how several processes share the network: auto, data, columns or hybrid.
 
     Returns:
         The JSON document of the command line's contract (`run`, `steps`, `top1_error`, …).
@@ -65,11 +72,16 @@ def train(
         InterruptedRunError: the run was asked to stop; `resume` continues it.
     """
     config = resolve_config(data, recipe, assignments, config)
-    return resume(create_run(config, None if out is None else Path(out)))
+    world = _world(config)
+    with failing_clearly(world):
+        created = world.is_first and str(create_run(config, None if out is None else Path(out)))
+        return _continue(Path(world.tell(created)), config, world, layout)
 
 
-def resume(run: str | Path) -> dict[str, Any]:
+def resume(run: str | Path, layout: str = "auto") -> dict[str, Any]:
     """Continue a run from its last checkpoint, or from the start if it never saved.
+
+    The number of processes and their layout may differ from those that saved.
 
     Raises:
         UserError, InterruptedRunError: as for `train`.
@@ -77,13 +89,28 @@ def resume(run: str | Path) -> dict[str, Any]:
     run = Path(run)
     if not (run / "config.json").exists():
         raise UserError(f"{run} is not a run: it holds no config.json")
-    with _sole_use(run):
-        result = run / "result.json"
-        if result.exists():
+    config = read_config(run / "config.json")
+    world = _world(config)
+    with failing_clearly(world):
+        return _continue(run, config, world, layout)
+
+
+def _world(config: Config) -> World:
+    train = config.train
+    return make_world(train.device, train.precision, train.timeout_seconds)
+
+
+def _continue(run: Path, config: Config, world: World, layout: str) -> dict[str, Any]:
+    """A run to its end, or its result if it has ended."""
+    with _sole_use(run) if world.is_first else nullcontext():
+        path = run / "result.json"
+        done = world.is_first and path.exists() and json.loads(path.read_text(encoding="utf-8"))
+        done = world.tell(done)
+        if done:
             say(f"{run} is finished already")
-            return dict(json.loads(result.read_text(encoding="utf-8")))
+            return dict(done)
         try:
-            return _run(run, read_config(run / "config.json"))
+            return _run(run, config, world, layout)
         except CannotWriteError as error:
             raise CannotWriteError(
                 f"{error}; what was saved before is intact, then: alexnet train --resume {run}"
@@ -113,6 +140,10 @@ def create_run(config: Config, out: Path | None) -> Path:
     Raises:
         UserError: the directory exists already, or cannot be made.
     """
+    if is_restarted():
+        before = _run_before_restart(config, out)
+        if before:
+            return before
     if out is None:
         out = _numbered(Path("runs") / f"{Path(config.data.source).name}-{config.recipe}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -126,95 +157,130 @@ def create_run(config: Config, out: Path | None) -> Path:
     return out
 
 
-def _run(run: Path, config: Config) -> dict[str, Any]:
-    world = make_world(config.train.device, config.train.precision)
-    write_text(run / "environment.json", json.dumps(describe_environment(world), indent=2) + "\n")
+def _run(run: Path, config: Config, world: World, layout: str) -> dict[str, Any]:
     began = time.monotonic()
     data = load_data(config, world)
-    check_same_data(run, data)
-    state, metrics = _state(run, config, world, data)
+    network = _network(config, world, data, layout)
+    if world.is_first:
+        environment = describe_environment(world) | {"layout": network.layout}
+        write_text(run / "environment.json", json.dumps(environment, indent=2) + "\n")
+        check_same_data(run, data)
+    state, metrics = _state(run, config, world, network)
     with stop_request() as stop:
         around = Surroundings(
             config=config,
             world=world,
-            feed=_feed(config, data, state.model),
+            feed=_feed(config, data, network),
             validate=lambda: evaluate_model(
-                state.model,
+                network.whole(),
                 data.validation,
                 1,
                 world,
                 config.evaluation.batch_size,
                 show_progress=False,
             ),
-            keep_best=lambda: save_weights(run / "weights.safetensors", state.model),
+            keep_best=lambda: _keep_best(run, network, world),
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
         )
-        _announce(run, config, world, data, state)
+        _announce(run, config, world, data, network)
         train_loop(state, around)
-    best = load(run)  # the weights that a user gets
+    best = _best(run, network, world)  # the weights that a user gets
     measured = evaluate_model(
         best, data.validation, config.evaluation.views, world, config.evaluation.batch_size
     )
     result = _result(run, state.position, around.feed, measured, time.monotonic() - began)
-    with stage("report"):
-        write_run_report(
-            run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
-        )
-    write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
+    if world.is_first:
+        with stage("report"):
+            write_run_report(
+                run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
+            )
+        write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
-def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, MetricsLog]:
-    """The state of the run: new, or as the last checkpoint has it."""
+def _network(config: Config, world: World, data: Data, layout: str) -> Placed:
+    """The network at its beginning, each process with its part."""
     model = AlexNet(resolve(config.model), len(data.source.classes), seed=config.train.seed)
     model.classes = tuple(data.source.classes)
     model.stored_size = config.data.size
     model.training_data = data.manifest()
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
-    model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    use_forms(model, _forms(run, model, world))
+    return place(model, layout, world, config.train.batch_size)
+
+
+def _state(run: Path, config: Config, world: World, network: Placed) -> tuple[State, MetricsLog]:
+    """The state of the run: new, or as the last checkpoint has it."""
     state = State(
-        model=model,
-        optimizer=build_optimizer(model, config.optimizer),
+        network=network,
+        optimizer=build_optimizer(network.parts, config.optimizer, network.model_group),
         sums=torch.zeros(4, dtype=torch.float64, device=world.device),
     )
-    saved = load_checkpoint(run / "checkpoints")
-    if saved:
-        state.restore(*saved)
+    saved = load_checkpoint(run / "checkpoints") if world.is_first else None
+    position = world.tell(asdict(saved[0]) if saved else None)
+    if position:
+        state.restore(Position(**position), world.tell_tensors(saved[1] if saved else {}))
         say(f"continuing {run} from step {state.position.step}")
-    return state, MetricsLog(run / "metrics.jsonl", state.position.metrics_bytes)
+    path = run / "metrics.jsonl" if world.is_first else None
+    return state, MetricsLog(path, state.position.metrics_bytes)
 
 
 def _forms(run: Path, model: AlexNet, world: World) -> dict[str, str]:
     """How the run computes its convolutions: chosen once, or resumption would change bits."""
     path = run / "forms.json"
+    if not world.is_first:
+        return dict(world.tell(None))
     if path.exists():
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(world.tell(json.loads(path.read_text(encoding="utf-8"))))
     dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
     chosen = choose_forms(model, dtype)
     write_text(path, json.dumps(chosen, indent=2) + "\n")
-    return chosen
+    return dict(world.tell(chosen))
 
 
-def _feed(config: Config, data: Data, model: AlexNet) -> TrainingFeed:
+def _keep_best(run: Path, network: Placed, world: World) -> None:
+    model = network.whole()
+    if world.is_first:
+        save_weights(run / "weights.safetensors", model)
+
+
+def _best(run: Path, network: Placed, world: World) -> AlexNet:
+    """The best weights, which the first process has on disk, on every process."""
+    if world.size == 1:
+        return load(run)
+    tensors = world.tell_tensors(load(run).state_dict() if world.is_first else {})
+    with torch.device("meta"):
+        best = AlexNet(network.outline.variant, network.outline.num_classes, seed=None)
+    best.load_state_dict(tensors, assign=True)
+    best.classes = network.outline.classes
+    best.stored_size = network.outline.stored_size
+    best.training_data = network.outline.training_data
+    return best.eval()
+
+
+def _feed(config: Config, data: Data, network: Placed) -> TrainingFeed:
     return TrainingFeed(
         images=data.train,
         components=data.statistics.components,
         augment=config.augment,
-        crop_size=model.variant.image_size,
+        crop_size=network.outline.variant.image_size,
         batch_size=config.train.batch_size,
         seed=config.train.seed,
+        micro_batch_size=config.train.micro_batch_size,
+        slice_index=network.slice_index,
+        slice_count=network.slice_count,
     )
 
 
-def _announce(run: Path, config: Config, world: World, data: Data, state: State) -> None:
-    parameters = sum(parameter.numel() for parameter in state.model.parameters())
+def _announce(run: Path, config: Config, world: World, data: Data, network: Placed) -> None:
+    variant, classes = network.outline.variant, len(data.source.classes)
+    parameters = sum(layer.parameters for layer in layer_table(variant, classes))
+    spread = f" on {world.size} processes ({network.layout})" if world.size > 1 else ""
     say(
-        f"{state.model.variant.name}: {parameters:,} parameters, {len(data.source.classes)} "
+        f"{variant.name}: {parameters:,} parameters, {classes} "
         f"classes, {len(data.train)} training and {len(data.validation)} validation images, "
-        f"{world.device.type} in {world.precision}"
+        f"{world.device.type} in {world.precision}{spread}"
     )
     say(
         f"recipe {config.recipe}: rate {config.optimizer.lr:g} ({config.optimizer.kind}, "
@@ -246,6 +312,22 @@ def _sole_use(run: Path) -> Iterator[None]:
         except OSError:
             raise UserError(f"another process is training {run}; wait for it or stop it") from None
         yield
+
+
+def _run_before_restart(config: Config, out: Path | None) -> Path | None:
+    """The run that these processes trained before torchrun started them again."""
+    name = f"{Path(config.data.source).name}-{config.recipe}"
+    candidates = [out] if out else sorted(Path("runs").glob(f"{name}*"), key=_created)
+    for run in reversed(candidates):
+        path = run / "config.json"
+        unfinished = path.exists() and not (run / "result.json").exists()
+        if unfinished and path.read_text(encoding="utf-8") == config.to_json():
+            return run
+    return None
+
+
+def _created(run: Path) -> float:
+    return run.stat().st_mtime
 
 
 def _numbered(path: Path) -> Path:

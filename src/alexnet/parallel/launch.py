@@ -1,0 +1,73 @@
+"""`--devices N`: start torchrun on this machine, and say in one line how its processes ended."""
+
+import logging
+import os
+import signal
+from collections.abc import Sequence
+
+import torch
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.run import parse_args
+from torch.distributed.run import run as run_torchrun
+
+from alexnet.errors import InterruptedRunError, SaidAlreadyError, UserError
+from alexnet.parallel.world import cores, started_size
+from alexnet.progress import say
+
+_RESTARTS = 3  # a machine that loses a process this often will lose the next
+
+
+def launch(arguments: Sequence[str], devices: int) -> None:
+    """Run `alexnet ARGUMENTS` in so many processes, started again together if one is lost.
+
+    Raises:
+        UserError: they could not go on; the cause has been said by the process that knows it.
+        InterruptedRunError: they were asked to stop, and have saved.
+    """
+    if started_size() > 1:
+        raise UserError("these processes were started by torchrun already; leave out --devices")
+    _warn_of_sharing(devices)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // devices)))
+    for name in ("torch.distributed.elastic", "torch.distributed.run"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    torchrun = ["--standalone", "--nproc-per-node", str(devices), "--monitor-interval", "0.1"]
+    restarts = ["--max-restarts", str(_RESTARTS)]
+    try:
+        run_torchrun(
+            parse_args(  # type: ignore[no-untyped-call]
+                [*torchrun, *restarts, "-m", "alexnet", *arguments]
+            )
+        )
+    except ChildFailedError as error:
+        raise _explanation(list(error.failures.values())) from error
+    except SignalException as error:
+        if error.sigval == signal.SIGQUIT:  # from a process that said what the user must mend
+            raise SaidAlreadyError from error
+        raise InterruptedRunError from error
+
+
+def _explanation(failures: list[ProcessFailure]) -> Exception:
+    """What to say of processes that ended too often."""
+    if any(failure.exitcode == 130 for failure in failures):
+        return InterruptedRunError()
+    if any(failure.exitcode == 2 for failure in failures):
+        return SaidAlreadyError()
+    # The others end because this one has; torchrun itself sends SIGTERM.
+    known = [f for f in failures if f.exitcode < 0 and f.exitcode != -signal.SIGTERM]
+    first = (known or failures)[0]
+    how = (
+        f"was killed by {signal.Signals(-first.exitcode).name}"
+        if first.exitcode < 0
+        else f"ended with code {first.exitcode}"
+    )
+    return UserError(
+        f"process {first.local_rank} {how} and {_RESTARTS} restarts did not help; continue from "
+        "the last checkpoint with: alexnet train --resume RUN"
+    )
+
+
+def _warn_of_sharing(devices: int) -> None:
+    cards = torch.cuda.device_count()
+    if 0 < cards < devices:
+        say(f"{devices} processes share {cards} CUDA devices; that works and does not pay")
