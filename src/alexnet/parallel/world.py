@@ -147,18 +147,27 @@ def _join(device: str, precision: str, timeout_seconds: float) -> World:
         backend = "cpu:gloo,cuda:nccl" if local_size <= count else "gloo"
     elif local_size == size:
         _stay_on_this_machine()
+    if not dist.is_initialized():
+        _meet(rank, size, backend, timeout_seconds)
+    return World(rank, size, place, precision, local_size, _store)
+
+
+_store: Any = None  # the one table of this process's one world
+
+
+def _meet(rank: int, size: int, backend: str, timeout_seconds: float) -> None:
+    global _store
     wait = timedelta(seconds=timeout_seconds)
     try:
-        store, _, _ = next(rendezvous("env://", rank, size, timeout=wait))
-        store.set_timeout(wait)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
+        _store, _, _ = next(rendezvous("env://", rank, size, timeout=wait))
+        _store.set_timeout(wait)
+        dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=wait)
         dist.barrier()
     except (RuntimeError, ValueError) as error:
         raise PartnerLostError(
             f"process {rank} of {size} could not join the others within {timeout_seconds:g} s: "
             f"{first_line(error)}"
         ) from error
-    return World(rank, size, place, precision, local_size, store)
 
 
 def started_rank() -> int:

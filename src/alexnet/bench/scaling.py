@@ -1,0 +1,164 @@
+"""`alexnet bench scaling`: whole training steps under every layout, in real processes.
+
+The processes are started by torchrun's own library on this machine. One process with all cores is
+measured in the same rounds; everything else is a ratio to it.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+from alexnet.bench.measure import Row, row
+from alexnet.config import OptimizerConfig
+from alexnet.model.network import AlexNet
+from alexnet.model.variants import VARIANTS
+from alexnet.parallel.layouts import place
+from alexnet.parallel.memory import resident_bytes
+from alexnet.parallel.world import cores, make_world
+from alexnet.planning.scaling import possible_layouts
+from alexnet.progress import say
+from alexnet.training.optimizer import build_optimizer
+
+
+@dataclass(frozen=True)
+class Job:
+    """A few steps of one layout.
+
+    Attributes:
+        layout: of `parallel.layouts`.
+        processes: how many.
+        variant: which network.
+        batch_size: images of all processes in a step.
+        steps: that are timed, after one that is not.
+        device, precision: where and how.
+    """
+
+    layout: str
+    processes: int
+    variant: str
+    batch_size: int
+    steps: int
+    device: str
+    precision: str
+
+
+def bench_scaling(
+    variant: str,
+    batch_size: int,
+    steps: int,
+    rounds: int,
+    processes: Sequence[int],
+    device: str,
+    precision: str,
+) -> list[Row]:
+    """Seconds of a step, bytes sent and bytes held, for each layout and number of processes."""
+    blank = Job("one", 1, variant, batch_size, steps, device, precision)
+    worlds = [
+        [
+            replace(blank, layout=layout, processes=count)
+            for layout in possible_layouts(VARIANTS[variant], count)
+        ]
+        for count in processes
+    ]
+    figures: dict[str, list[dict[str, float]]] = {}
+    for number in range(rounds):
+        for jobs in worlds:
+            for job, figure in zip(jobs, measure_together(jobs), strict=True):
+                name = f"{job.layout}-{job.processes}"
+                figures.setdefault(name, []).append(figure)
+                say(f"round {number + 1}: {name} {figure['seconds']:.3f} s")
+    alone = [figure["seconds"] for figure in figures["one-1"]]
+    rows = []
+    for name, measured in figures.items():
+        seconds = [figure["seconds"] for figure in measured]
+        ratios = [a / b for a, b in zip(seconds, alone, strict=True)]
+        against = {} if name == "one-1" else {"scaling/one-1": statistics.median(ratios)}
+        rows.append(row(f"scaling/{name}", seconds, "seconds", against))
+        for what in ("sent", "held", "resident"):
+            values = [figure[what] for figure in measured]
+            rows.append(row(f"scaling-{what}/{name}", values, "bytes"))
+    return rows
+
+
+def measure_together(jobs: Sequence[Job]) -> list[dict[str, float]]:
+    """Measure jobs of equally many processes in one world; the figures of the first process."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    count = jobs[0].processes
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // count))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.1,
+        start_method="spawn",
+    )
+    results: dict[int, list[dict[str, float]]] = elastic_launch(config, _measure)(list(jobs))
+    return results[0]
+
+
+def _measure(jobs: Sequence[Job]) -> list[dict[str, float]]:
+    torch.set_num_threads(max(1, cores() // jobs[0].processes))
+    return [_measure_one(job) for job in jobs]
+
+
+def _measure_one(job: Job) -> dict[str, float]:
+    world = make_world(job.device, job.precision)
+    before = resident_bytes()
+    placed = place(AlexNet(job.variant), job.layout, world, job.batch_size)
+    optimizer = build_optimizer(placed.parts, OptimizerConfig(lr=1e-6), placed.model_group)
+    placed.module.train()
+    own = -(-job.batch_size // placed.slice_count)
+    generator = torch.Generator().manual_seed(world.rank)
+    side = placed.outline.variant.image_size
+    pixels = torch.randint(0, 256, (own, side, side, 3), dtype=torch.uint8, generator=generator)
+    images = pixels.permute(0, 3, 1, 2).to(world.device)
+    labels = torch.randint(0, 1000, (own,), generator=generator).to(world.device)
+    keys = torch.randint(2**32, (own, 2), generator=generator).to(world.device)
+
+    def step() -> None:
+        with world.autocast():
+            logits = placed.module(images, keys)
+        loss = F.cross_entropy(logits.float(), labels, reduction="sum") / job.batch_size
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    step()
+    sent = placed.link.sent_bytes if placed.link else 0
+    _meet(world.device)
+    began = time.perf_counter()
+    for _ in range(job.steps):
+        step()
+    _meet(world.device)
+    seconds = (time.perf_counter() - began) / job.steps
+    held = sum(part.parameter.numel() * part.parameter.element_size() for part in placed.parts)
+    held += sum(_bytes(state) for state in optimizer.state.values())
+    return {
+        "seconds": seconds,
+        "sent": float(sent),
+        "held": float(held),
+        "resident": float(resident_bytes() - before),
+    }
+
+
+def _bytes(state: dict[str, Any]) -> int:
+    tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _meet(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    if dist.is_initialized():
+        dist.barrier()
