@@ -18,9 +18,9 @@ from alexnet.parallel.world import (
     World,
     first_line,
     forbid_restart,
-    is_restarted,
     may_be_restarted,
     started_size,
+    starts,
 )
 from alexnet.progress import complain
 
@@ -43,8 +43,7 @@ def failing_clearly(world: World) -> Iterator[None]:
         if world.size == 1:
             raise
         if isinstance(error, UserError):
-            _say_once(world, str(error))
-            if may_be_restarted():
+            if _say_once(world, str(error)) and may_be_restarted():
                 forbid_restart()
             raise SaidAlreadyError from error
         if world.is_first:
@@ -70,9 +69,12 @@ def end_at_once(code: int) -> None:
         os._exit(code)
 
 
-def _say_once(world: World, line: str) -> None:
-    if world.is_first_to(f"say what stopped start {is_restarted()} {os.getppid()}"):
+def _say_once(world: World, line: str) -> bool:
+    """Say why these processes end, unless another one has; whether this one has."""
+    is_ours = world.is_first_to(f"say what ended start {starts()}")
+    if is_ours:
         complain(" ".join(line.split()))
+    return is_ours
 
 
 def _is_loss(error: RuntimeError) -> bool:

@@ -29,8 +29,7 @@ def launch(arguments: Sequence[str], devices: int) -> None:
         raise UserError("these processes were started by torchrun already; leave out --devices")
     _warn_of_sharing(devices)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // devices)))
-    for name in ("torch.distributed.elastic", "torch.distributed.run"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)  # our processes say themselves what has happened
     torchrun = ["--standalone", "--nproc-per-node", str(devices), "--monitor-interval", "0.1"]
     restarts = ["--max-restarts", str(_RESTARTS)]
     try:

@@ -185,15 +185,15 @@ def started_local_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def is_restarted() -> bool:
-    """Whether torchrun has started these processes again after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def starts() -> int:
+    """How often torchrun has started these processes again after a failure."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def may_be_restarted() -> bool:
     """Whether torchrun would start these processes again if one failed now."""
     most = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) < most
+    return starts() < most
 
 
 def forbid_restart() -> None:

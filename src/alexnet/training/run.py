@@ -26,7 +26,7 @@ from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.layouts import Placed, place
-from alexnet.parallel.world import World, is_restarted, make_world
+from alexnet.parallel.world import World, make_world, starts
 from alexnet.progress import say, stage
 from alexnet.recipes import DataFacts, find_recipe
 from alexnet.training.checkpoint import Position, load_checkpoint
@@ -140,7 +140,7 @@ def create_run(config: Config, out: Path | None) -> Path:
     Raises:
         UserError: the directory exists already, or cannot be made.
     """
-    if is_restarted():
+    if starts():
         before = _run_before_restart(config, out)
         if before:
             return before
