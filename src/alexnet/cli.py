@@ -356,7 +356,9 @@ def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> Non
 
 
 @verbs.command()
-@click.argument("what", type=click.Choice(["train", "infer", "data", "all"]), default="all")
+@click.argument(
+    "what", type=click.Choice(["train", "infer", "data", "scaling", "all"]), default="all"
+)
 @click.option("--variant", default="paper", help="Which network.  [paper]")
 @click.option("--images", type=click.Path(path_type=Path), help="Pictures; default: made here.")
 @click.option("--peers", is_flag=True, help="Measure what others offer in the same rounds.")

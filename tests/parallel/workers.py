@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import pickle
 import socket
+import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 # Children are forked from a server that has imported everything once.
@@ -36,6 +38,21 @@ def together(size: int, function: Callable[..., Any], *arguments: Any) -> list[A
     return [result for _, result in results]
 
 
+def command_line(size: int, *arguments: str | Path, log: Path) -> list[BaseProcess]:
+    """Start the command line in so many processes, as torchrun does; what they say is in `log`."""
+    port = free_port()
+    processes = [
+        _processes.Process(
+            target=_command,
+            args=(environment(rank, size, port), [str(a) for a in arguments], log),
+        )
+        for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
 def environment(rank: int, size: int, port: int) -> dict[str, str]:
     """What torchrun tells a process."""
     return {
@@ -59,6 +76,17 @@ def stop(processes: list[BaseProcess]) -> None:
         process.join(0.1)
         process.kill()
         process.join()
+
+
+def _command(variables: dict[str, str], arguments: list[str], log: Path) -> None:
+    os.environ.update(variables)
+    with log.open("a") as sys.stderr, log.with_suffix(".out").open("a") as sys.stdout:
+        from alexnet.cli import run
+
+        code = run(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _receive(receiver: Any) -> tuple[bool, Any]:

@@ -21,8 +21,8 @@ from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.layouts import place
 from alexnet.parallel.memory import resident_bytes
+from alexnet.parallel.volume import possible_layouts
 from alexnet.parallel.world import cores, make_world
-from alexnet.planning.scaling import possible_layouts
 from alexnet.progress import say
 from alexnet.training.optimizer import build_optimizer
 

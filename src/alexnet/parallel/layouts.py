@@ -8,7 +8,7 @@ program knows one from another.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -136,8 +136,6 @@ def place(model: AlexNet, layout: str, world: World, batch_size: int = 128) -> P
 def resolve_layout(layout: str, model: AlexNet, processes: int, batch_size: int = 128) -> str:
     """The layout that is meant; errors as for `place`."""
     if layout == "auto":
-        if processes == 1:
-            return "one"
         return least_exchanging(model.variant, model.num_classes, processes, batch_size)
     if layout not in LAYOUTS:
         raise UserError(f"there is no layout {layout!r}; use one of: {', '.join(LAYOUTS)}")
@@ -159,9 +157,9 @@ def _columns(model: AlexNet, world: World) -> Placed:
     """Neighbouring ranks hold the columns of one replica; equal columns are replicas."""
     columns = model.variant.columns
     replicas = world.size // columns
-    neighbours = [[r * columns + c for c in range(columns)] for r in range(replicas)]
     index, own_column = divmod(world.rank, columns)
-    group, _ = dist.new_subgroups_by_enumeration(neighbours)  # type: ignore[no-untyped-call]
+    neighbours = [[r * columns + c for c in range(columns)] for r in range(replicas)]
+    group = _group(neighbours, world)
     link = Link(group, own_column, columns)
     column = Column(model, link)
     module: nn.Module = _on_device(column, world)
@@ -169,7 +167,7 @@ def _columns(model: AlexNet, world: World) -> Placed:
     alike = None
     if replicas > 1:
         equals = [[r * columns + c for r in range(replicas)] for c in range(columns)]
-        alike, _ = dist.new_subgroups_by_enumeration(equals)  # type: ignore[no-untyped-call]
+        alike = _group(equals, world)
         module = replicate(module, world, alike)
     outline = _outline(model, column.network.mean)
     return Placed("columns", module, parts, outline, index, replicas, alike, group, link)
@@ -200,6 +198,16 @@ def _outline(model: AlexNet, mean: Tensor) -> AlexNet:
 def _on_device(module: M, world: World) -> M:
     module = module.to(world.device)
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _group(members: list[list[int]], world: World) -> dist.ProcessGroup:
+    """The group of this process, of several that all processes form together."""
+    if len(members) == 1:
+        return _everyone()
+    groups: tuple[dist.ProcessGroup, Any] = dist.new_subgroups_by_enumeration(  # type: ignore[no-untyped-call]
+        members, timeout=world.store.timeout
+    )
+    return groups[0]
 
 
 def _everyone() -> dist.ProcessGroup:

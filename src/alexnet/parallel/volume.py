@@ -104,20 +104,22 @@ def hybrid_activations(variant: Variant, num_classes: int, processes: int) -> in
     return features + 2 * joined + logits
 
 
+def possible_layouts(variant: Variant, processes: int) -> list[str]:
+    """The layouts in which so many processes can share the network."""
+    if processes == 1:
+        return ["one"]
+    inside = variant.normalization.inside_column or not any("norm" in s for s in variant.order)
+    by_column = variant.columns > 1 and processes % variant.columns == 0 and inside
+    return ["data", *(["columns"] if by_column else []), "hybrid"]
+
+
 def least_exchanging(variant: Variant, num_classes: int, processes: int, batch_size: int) -> str:
     """The layout that sends the fewest bytes in a step: what `--layout auto` takes."""
-    possible = ["data", "hybrid"]
-    separable = variant.columns > 1 and (
-        variant.normalization.inside_column
-        or not any(stage.startswith("norm") for stage in variant.order)
-    )
-    if separable and processes % variant.columns == 0:
-        possible.append("columns")
     sizes = {
         layout: volume(variant, num_classes, layout, processes, batch_size, 2).total
-        for layout in possible
+        for layout in possible_layouts(variant, processes)
     }
-    return min(possible, key=lambda layout: sizes[layout])
+    return min(sizes, key=lambda layout: sizes[layout])
 
 
 def _ring(parameters: int, processes: int) -> int:

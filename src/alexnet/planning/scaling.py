@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from alexnet.model.layers import layer_table
 from alexnet.model.variants import Variant
-from alexnet.parallel.volume import volume
+from alexnet.parallel.volume import possible_layouts, volume
 
 ILSVRC2012_IMAGES = 1_281_167
 _BACKWARD = 2 / 3  # of the computation, the part that gradients can hide behind
@@ -157,15 +157,6 @@ def parameters_held(work: Work, layout: str, processes: int) -> int:
         convolutions = sum(row.parameters for row in table if row.name.startswith("conv"))
         return convolutions + math.ceil((everything - convolutions) / processes)
     return everything
-
-
-def possible_layouts(variant: Variant, processes: int) -> list[str]:
-    """The layouts in which so many processes can share the network."""
-    if processes == 1:
-        return ["one"]
-    inside = variant.normalization.inside_column or not any("norm" in s for s in variant.order)
-    by_column = variant.columns > 1 and processes % variant.columns == 0 and inside
-    return ["data", *(["columns"] if by_column else []), "hybrid"]
 
 
 def scaling(
