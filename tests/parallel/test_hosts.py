@@ -80,7 +80,7 @@ def test_a_late_host_is_awaited_and_a_cut_link_is_noticed(
 ) -> None:
     run = new_run(image_folder, tmp_path / "run")
     config = run / "config.json"
-    text = config.read_text().replace('"timeout_seconds": 60.0', '"timeout_seconds": 15')
+    text = config.read_text().replace('"timeout_seconds": 900.0', '"timeout_seconds": 15')
     config.write_text(text.replace('"epochs": 12', '"epochs": 10000'))
     logs = [tmp_path / "first.log", tmp_path / "second.log"]
     nodes = [start(hosts[0], _ADDRESSES[0], run, logs[0])]

@@ -69,7 +69,7 @@ def one_pass(placed: Placed, world: World, step: int) -> tuple[Tensor, Tensor]:
 
 def train(layout: str, precision: str, kind: str, steps: int) -> Record:
     """Train a few steps under a layout and record everything, in the one-device form."""
-    world = make_world("cpu", precision, timeout_seconds=120)
+    world = make_world("cpu", precision, timeout_seconds=900)
     placed = place(network(), layout, world)
     optimizer = build_optimizer(placed.parts, OptimizerConfig(kind=kind), placed.model_group)  # type: ignore[arg-type]
     placed.module.train()

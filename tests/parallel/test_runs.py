@@ -24,7 +24,7 @@ _EPOCHS = 12
 _RUN = (
     *TINY,
     *("--epochs", str(_EPOCHS), "--batch-size", "16", "--precision", "fp32"),
-    *("--set", "checkpoint.every_steps=1", "--set", "train.timeout_seconds=60"),
+    *("--set", "checkpoint.every_steps=1", "--set", "train.timeout_seconds=900"),
 )
 
 
@@ -217,7 +217,7 @@ def test_a_hung_rank_is_noticed(image_folder: Path, tmp_path: Path) -> None:
     """One process is frozen; the other says so in one line once its patience has ended."""
     run, log = new_run(image_folder, tmp_path / "run"), tmp_path / "log"
     config = run / "config.json"
-    config.write_text(config.read_text().replace('"timeout_seconds": 60.0', '"timeout_seconds": 15'))
+    config.write_text(config.read_text().replace('"timeout_seconds": 900.0', '"timeout_seconds": 15'))
     ranks = command_line(2, "train", "--resume", run, "--layout", "columns", log=log)
     try:
         while last_step(run) < 2:
