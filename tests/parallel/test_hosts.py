@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_runs import last_step, new_run, wait_until_gone, workers
 
-from alexnet.config import ModelConfig, read_config
+from alexnet.config import read_config
 from alexnet.model.variants import resolve
 from alexnet.parallel.volume import volume
 from alexnet.training.checkpoint import checkpoints
@@ -78,10 +78,8 @@ def sent_bytes(host: str) -> int:
 def test_a_late_host_is_awaited_and_a_cut_link_is_noticed(
     hosts: list[str], image_folder: Path, tmp_path: Path
 ) -> None:
-    run = new_run(image_folder, tmp_path / "run")
-    config = run / "config.json"
-    text = config.read_text().replace('"timeout_seconds": 900.0', '"timeout_seconds": 15')
-    config.write_text(text.replace('"epochs": 12', '"epochs": 10000'))
+    changes = ("train.timeout_seconds=15", "train.epochs=10000")
+    run = new_run(image_folder, tmp_path / "run", *changes)
     logs = [tmp_path / "first.log", tmp_path / "second.log"]
     nodes = [start(hosts[0], _ADDRESSES[0], run, logs[0])]
     try:
@@ -111,6 +109,6 @@ def test_a_late_host_is_awaited_and_a_cut_link_is_noticed(
     assert checkpoints(run / "checkpoints")
     assert len(read_metrics(run / "metrics.jsonl")) > 0
     # The wire carries the exchanges of every step; wholes for each checkpoint come on top.
-    model = read_config(config).model
-    least = steps * volume(resolve(ModelConfig(**vars(model))), 3, "columns", 2, 15, 4).exchange
+    model = read_config(run / "config.json").model
+    least = steps * volume(resolve(model), 3, "columns", 2, 15, 4).exchange
     assert sent > least

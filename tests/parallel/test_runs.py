@@ -102,20 +102,20 @@ def last_step(run: Path) -> int:
     return int(saved[-1].stem.removeprefix("step-")) if saved else 0
 
 
-def new_run(image_folder: Path, out: Path) -> Path:
+def new_run(image_folder: Path, out: Path, *changes: str) -> Path:
     """A run directory with its configuration and nothing else."""
     from alexnet.training.run import create_run, resolve_config
 
-    options = dict(zip(_RUN[::2], _RUN[1::2], strict=True))
     homes = {
-        "--epochs": "train.epochs",
-        "--batch-size": "train.batch_size",
-        "--precision": "train.precision",
-        "--lr": "optimizer.lr",
+        "--epochs": "train.epochs=",
+        "--batch-size": "train.batch_size=",
+        "--precision": "train.precision=",
+        "--lr": "optimizer.lr=",
+        "--set": "",
     }
-    changes = [f"{homes[name]}={value}" for name, value in options.items() if name in homes]
-    sets = [value for name, value in zip(_RUN[::2], _RUN[1::2], strict=True) if name == "--set"]
-    return create_run(resolve_config(str(image_folder), "default", [*changes, *sets]), out)
+    settings = [homes[name] + value for name, value in zip(_RUN[::2], _RUN[1::2], strict=True)]
+    config = resolve_config(str(image_folder), "default", [*settings, *changes])
+    return create_run(config, out)
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +215,8 @@ def test_a_stopped_run_goes_on_with_other_processes(
 
 def test_a_hung_rank_is_noticed(image_folder: Path, tmp_path: Path) -> None:
     """One process is frozen; the other says so in one line once its patience has ended."""
-    run, log = new_run(image_folder, tmp_path / "run"), tmp_path / "log"
-    config = run / "config.json"
-    config.write_text(config.read_text().replace('"timeout_seconds": 900.0', '"timeout_seconds": 15'))
+    run = new_run(image_folder, tmp_path / "run", "train.timeout_seconds=15")
+    log = tmp_path / "log"
     ranks = command_line(2, "train", "--resume", run, "--layout", "columns", log=log)
     try:
         while last_step(run) < 2:

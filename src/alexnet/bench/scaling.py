@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from alexnet.bench.measure import Row, row
 from alexnet.config import OptimizerConfig
+from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.layouts import place
@@ -116,6 +117,9 @@ def _measure_one(job: Job) -> dict[str, float]:
     world = make_world(job.device, job.precision)
     before = resident_bytes()
     placed = place(AlexNet(job.variant), job.layout, world, job.batch_size)
+    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
+    chosen = choose_forms(placed.convolutions, dtype) if world.is_first else None
+    use_forms(placed.convolutions, world.tell(chosen))
     optimizer = build_optimizer(placed.parts, OptimizerConfig(lr=1e-6), placed.model_group)
     placed.module.train()
     own = -(-job.batch_size // placed.slice_count)

@@ -37,6 +37,7 @@ class Placed:
         module: maps (images, keys) to the logits of these images.
         parts: the parameters held here.
         outline: the network's variant, classes and mean; its own parameters if it is whole here.
+        convolutions: the module whose convolutions run here, for choosing their forms.
         slice_index, slice_count: which slice of every batch this process takes, of how many.
         slice_group: the processes that take the other slices; None if there is one slice.
         model_group: the processes that hold the other parts; None if the network is whole here.
@@ -47,6 +48,7 @@ class Placed:
     module: nn.Module
     parts: list[Part]
     outline: AlexNet
+    convolutions: AlexNet
     slice_index: int = 0
     slice_count: int = 1
     slice_group: dist.ProcessGroup | None = None
@@ -117,7 +119,7 @@ def place(model: AlexNet, layout: str, world: World, batch_size: int = 128) -> P
     layout = resolve_layout(layout, model, world.size, batch_size)
     if layout == "one":
         model = _on_device(model, world)
-        return Placed(layout, model, parts_of(model), model)
+        return Placed(layout, model, parts_of(model), model, model)
     if layout == "data":
         model = _on_device(model, world)
         group = _everyone()
@@ -125,6 +127,7 @@ def place(model: AlexNet, layout: str, world: World, batch_size: int = 128) -> P
             layout,
             replicate(model, world, group),
             parts_of(model),
+            model,
             model,
             world.rank,
             world.size,
@@ -169,19 +172,30 @@ def _columns(model: AlexNet, world: World) -> Placed:
         equals = [[r * columns + c for r in range(replicas)] for c in range(columns)]
         alike = _group(equals, world)
         module = replicate(module, world, alike)
-    outline = _outline(model, column.network.mean)
-    return Placed("columns", module, parts, outline, index, replicas, alike, group, link)
+    network = column.network
+    outline = _outline(model, network.mean)
+    return Placed("columns", module, parts, outline, network, index, replicas, alike, group, link)
 
 
 def _hybrid(model: AlexNet, world: World) -> Placed:
     group = _everyone()
     link = Link(group, world.rank, world.size)
     module = _on_device(Hybrid(model, link), world)
-    mean = module.convolutions.mean
+    trunk = module.convolutions
     parts = module.parts()
-    module.trunk = replicate(module.convolutions, world, group)
-    outline = _outline(model, mean)
-    return Placed("hybrid", module, parts, outline, world.rank, world.size, group, group, link)
+    module.trunk = replicate(trunk, world, group)
+    return Placed(
+        "hybrid",
+        module,
+        parts,
+        _outline(model, trunk.mean),
+        trunk,
+        world.rank,
+        world.size,
+        group,
+        group,
+        link,
+    )
 
 
 def _outline(model: AlexNet, mean: Tensor) -> AlexNet:

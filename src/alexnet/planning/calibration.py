@@ -16,6 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from alexnet.config import OptimizerConfig
+from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import Variant
 from alexnet.parallel.exchange import Link, gather_rows
@@ -33,6 +34,8 @@ def measure_machine(variant: Variant, num_classes: int, world: World) -> Machine
     """What one process of this machine does with a variant."""
     model = AlexNet(variant, num_classes).to(world.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
+    use_forms(model, choose_forms(model, dtype))
     optimizer = build_optimizer(model, OptimizerConfig(lr=1e-6))
     parameters = sum(p.numel() for p in model.parameters())
     on_cpu = world.device.type == "cpu"

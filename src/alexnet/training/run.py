@@ -212,6 +212,7 @@ def _network(config: Config, world: World, data: Data, layout: str) -> Placed:
 
 def _state(run: Path, config: Config, world: World, network: Placed) -> tuple[State, MetricsLog]:
     """The state of the run: new, or as the last checkpoint has it."""
+    use_forms(network.convolutions, _forms(run, network.convolutions, world))
     state = State(
         network=network,
         optimizer=build_optimizer(network.parts, config.optimizer, network.model_group),
