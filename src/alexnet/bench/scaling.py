@@ -4,7 +4,6 @@ The processes are started by torchrun's own library on this machine. One process
 measured in the same rounds; everything else is a ratio to it.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from alexnet.config import OptimizerConfig
 from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
+from alexnet.parallel.launch import run_together
 from alexnet.parallel.layouts import place
 from alexnet.parallel.memory import resident_bytes
 from alexnet.parallel.volume import possible_layouts
@@ -71,7 +71,9 @@ def bench_scaling(
     figures: dict[str, list[dict[str, float]]] = {}
     for number in range(rounds):
         for jobs in worlds:
-            for job, figure in zip(jobs, measure_together(jobs), strict=True):
+            for job, figure in zip(
+                jobs, run_together(_measure, jobs[0].processes, jobs), strict=True
+            ):
                 name = f"{job.layout}-{job.processes}"
                 figures.setdefault(name, []).append(figure)
                 say(f"round {number + 1}: {name} {figure['seconds']:.3f} s")
@@ -86,26 +88,6 @@ def bench_scaling(
             values = [figure[what] for figure in measured]
             rows.append(row(f"scaling-{what}/{name}", values, "bytes"))
     return rows
-
-
-def measure_together(jobs: Sequence[Job]) -> list[dict[str, float]]:
-    """Measure jobs of equally many processes in one world; the figures of the first process."""
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    count = jobs[0].processes
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // count))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=count,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        monitor_interval=0.1,
-        start_method="spawn",
-    )
-    results: dict[int, list[dict[str, float]]] = elastic_launch(config, _measure)(list(jobs))
-    return results[0]
 
 
 def _measure(jobs: Sequence[Job]) -> list[dict[str, float]]:

@@ -1,13 +1,20 @@
-"""`--devices N`: start torchrun on this machine, and say in one line how its processes ended."""
+"""Starting several processes on this machine, through torchrun and its library.
+
+`--devices N` starts torchrun and says in one line how its processes ended; measurements call a
+function in a world of their own.
+"""
 
 import logging
 import os
 import signal
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.run import parse_args
 from torch.distributed.run import run as run_torchrun
 
@@ -15,6 +22,7 @@ from alexnet.errors import InterruptedRunError, SaidAlreadyError, UserError
 from alexnet.parallel.world import cores, started_size
 from alexnet.progress import say
 
+T = TypeVar("T")
 _RESTARTS = 3  # a machine that loses a process this often will lose the next
 
 
@@ -44,6 +52,33 @@ def launch(arguments: Sequence[str], devices: int) -> None:
         if error.sigval == signal.SIGQUIT:  # from a process that said what the user must mend
             raise SaidAlreadyError from error
         raise InterruptedRunError from error
+
+
+def run_together(function: Callable[..., T], processes: int, *arguments: Any) -> T:
+    """Call a function in so many processes of one world; what it returns in the first.
+
+    The function and its arguments must be picklable.
+    """
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // processes))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=str(uuid.uuid4()),
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.1,
+        start_method="spawn",
+    )
+    try:
+        results: dict[int, T] = elastic_launch(config, function)(*arguments)
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
+    return results[0]
 
 
 def _explanation(failures: list[ProcessFailure]) -> Exception:

@@ -6,7 +6,6 @@ sum of gradients between two processes on this machine.
 """
 
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import Variant
 from alexnet.parallel.exchange import Link, gather_rows
+from alexnet.parallel.launch import run_together
 from alexnet.parallel.world import World, cores, make_world
 from alexnet.planning.scaling import Machine, Wire
 from alexnet.training.optimizer import build_optimizer
@@ -63,26 +63,7 @@ def measure_machine(variant: Variant, num_classes: int, world: World) -> Machine
 
 def measure_wire(device: str = "cpu") -> Wire:
     """What carries bytes between two processes of this machine."""
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // 2))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=2,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        monitor_interval=0.1,
-        start_method="spawn",
-    )
-    try:
-        latency, exchange, total = elastic_launch(config, _traffic)(device)[0]
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if threads is not None:
-            os.environ["OMP_NUM_THREADS"] = threads
+    latency, exchange, total = run_together(_traffic, 2, device)
     return Wire(latency, exchange, total, overlap=0.0 if device == "cpu" else 1.0)
 
 
