@@ -356,6 +356,30 @@ def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> Non
 
 
 @verbs.command()
+@click.option("--variant", default="paper", help="Which network.  [paper]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, help="Images.  [128]")
+@click.option("--classes", type=click.IntRange(min=1), default=1000, help="Outputs of fc8.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
+@click.option("--devices", type=click.IntRange(min=1), default=1, help="How many at most.")
+@_layout
+@click.option("--machine", default="measured", help="What computes: measured here, or a name.")
+@click.option("--link", default="measured", help="What carries bytes: measured here, or a name.")
+@click.option("--weak", is_flag=True, help="The batch is that of each device.")
+@_device
+@_as_json
+def plan(device: str | None, precision: str, classes: int, as_json: bool, **options: Any) -> None:
+    """Say what training will need, before starting: time, and what several devices would bring."""
+    from alexnet.parallel.world import make_world
+    from alexnet.planning.scaling_report import plan_scaling, scaling_lines, scaling_to_json
+
+    world = make_world(device or "auto", precision)
+    made = plan_scaling(world, num_classes=classes, **options)
+    if as_json:
+        return click.echo(json.dumps(scaling_to_json(made)))
+    return click.echo("\n".join(scaling_lines(made)))
+
+
+@verbs.command()
 @click.argument(
     "what", type=click.Choice(["train", "infer", "data", "scaling", "all"]), default="all"
 )

@@ -159,6 +159,14 @@ def parameters_held(work: Work, layout: str, processes: int) -> int:
     return everything
 
 
+def fastest(machine: Machine, wire: Wire, work: Work, layout: str, processes: int) -> Prediction:
+    """The prediction for a layout; where it is "auto" or impossible, for the fastest one."""
+    possible = possible_layouts(work.variant, processes)
+    chosen = [layout] if layout in possible else possible
+    made = [predict(machine, wire, work, one, processes) for one in chosen]
+    return min(made, key=lambda prediction: prediction.seconds)
+
+
 def scaling(
     machine: Machine, wire: Wire, work: Work, layout: str, devices: int, weak: bool = False
 ) -> list[Prediction]:
@@ -174,14 +182,8 @@ def scaling(
     rows = []
     for count in counts:
         now = replace(work, batch_size=work.batch_size * count) if weak else work
-        possible = possible_layouts(work.variant, count)
-        chosen = [layout] if layout in possible else possible
-        rows.append(min((predict(machine, wire, now, one, count) for one in chosen), key=_seconds))
+        rows.append(fastest(machine, wire, now, layout, count))
     return rows
-
-
-def _seconds(prediction: Prediction) -> float:
-    return prediction.seconds
 
 
 # Images a second of one device, training AlexNet-like nets; published unless said otherwise
@@ -244,7 +246,7 @@ def to_pass(record: Record, wire: Wire, work: Work, layout: str, devices: int) -
     wanted = record.batch_size / record.images_per_second
 
     def reaches(speed: float) -> bool:
-        return predict(Machine(1 / speed), wire, now, layout, devices).seconds <= wanted
+        return fastest(Machine(1 / speed), wire, now, layout, devices).seconds <= wanted
 
     low, high = 1.0, 1e7
     if not reaches(high):
