@@ -401,7 +401,13 @@ def bench(what: str, out: Path, device: str | None, as_json: bool, **options: An
     from alexnet.parallel.world import make_world
 
     world = make_world(device or "auto")
-    rows = measure(what, world, **options)
+    if what == "scaling":
+        from alexnet.planning.validation import bench_scaling
+
+        wanted = {key: options[key] for key in ("variant", "batch_size", "steps", "rounds")}
+        rows = bench_scaling(**wanted, world=world)
+    else:
+        rows = measure(what, world, **options)
     path = write_results(rows, what, describe_environment(world), out)
     if as_json:
         return click.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))["rows"]))

@@ -6,13 +6,10 @@ from pathlib import Path
 from alexnet.bench.data import Plan, bench_data
 from alexnet.bench.measure import Row
 from alexnet.bench.network import NetworkPlan, bench_ceilings, bench_inference, bench_training
-from alexnet.bench.scaling import bench_scaling
 from alexnet.errors import UserError
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import World
 from alexnet.suggest import unknown
-
-_PROCESSES = (1, 2, 4)  # of `scaling`
 
 
 def measure(
@@ -26,18 +23,13 @@ def measure(
     steps: int,
     rounds: int,
 ) -> list[Row]:
-    """The rows of `train`, `infer`, `data`, `scaling`, or of `all` but scaling.
-
-    Arguments as for the command.
+    """The rows of `train`, `infer`, `data` or `all`; arguments as for the command.
 
     Raises:
         UserError: unknown variant, or images that cannot be used.
     """
     if variant not in VARIANTS:
         raise UserError(unknown("variant", variant, VARIANTS))
-    if what == "scaling":
-        where = world.device.type
-        return bench_scaling(variant, batch_size, steps, rounds, _PROCESSES, where, world.precision)
     plan = NetworkPlan(variant, peers, batch_size, steps, rounds)
     rows: list[Row] = []
     if what in ("train", "infer", "all"):

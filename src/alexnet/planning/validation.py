@@ -1,7 +1,8 @@
-"""`alexnet bench scaling`: whole training steps under every layout, in real processes.
+"""`alexnet bench scaling`: whole training steps under every layout, measured and predicted.
 
 The processes are started by torchrun's own library on this machine. One process with all cores is
-measured in the same rounds; everything else is a ratio to it.
+measured in the same rounds; everything else is a ratio to it. The model of `scaling.py` is
+calibrated before, and its predictions stand beside.
 """
 
 import statistics
@@ -23,7 +24,9 @@ from alexnet.parallel.launch import run_together
 from alexnet.parallel.layouts import place
 from alexnet.parallel.memory import resident_bytes
 from alexnet.parallel.volume import possible_layouts
-from alexnet.parallel.world import cores, make_world
+from alexnet.parallel.world import World, cores, make_world
+from alexnet.planning.calibration import measure_machine, measure_wire
+from alexnet.planning.scaling import Work, predict
 from alexnet.progress import say
 from alexnet.training.optimizer import build_optimizer
 
@@ -55,12 +58,11 @@ def bench_scaling(
     batch_size: int,
     steps: int,
     rounds: int,
-    processes: Sequence[int],
-    device: str,
-    precision: str,
+    world: World,
+    processes: Sequence[int] = (1, 2, 4),
 ) -> list[Row]:
     """Seconds of a step, bytes sent and bytes held, for each layout and number of processes."""
-    blank = Job("one", 1, variant, batch_size, steps, device, precision)
+    blank = Job("one", 1, variant, batch_size, steps, world.device.type, world.precision)
     worlds = [
         [
             replace(blank, layout=layout, processes=count)
@@ -68,6 +70,7 @@ def bench_scaling(
         ]
         for count in processes
     ]
+    predictions = _predictions([job for jobs in worlds for job in jobs], world)
     figures: dict[str, list[dict[str, float]]] = {}
     for number in range(rounds):
         for jobs in worlds:
@@ -84,10 +87,27 @@ def bench_scaling(
         ratios = [a / b for a, b in zip(seconds, alone, strict=True)]
         against = {} if name == "one-1" else {"scaling/one-1": statistics.median(ratios)}
         rows.append(row(f"scaling/{name}", seconds, "seconds", against))
+        made = predictions[name]
+        over = {f"scaling/{name}": made / statistics.median(seconds)}
+        rows.append(row(f"scaling-predicted/{name}", [made], "seconds", over))
         for what in ("sent", "held", "resident"):
             values = [figure[what] for figure in measured]
             rows.append(row(f"scaling-{what}/{name}", values, "bytes"))
     return rows
+
+
+def _predictions(jobs: Sequence[Job], world: World) -> dict[str, float]:
+    """Seconds of a step by the calibrated model, by name of the job."""
+    chosen = VARIANTS[jobs[0].variant]
+    machine, wire = measure_machine(chosen, 1000, world), measure_wire(world.device.type)
+    say(f"calibrated: {machine}, {wire}")
+    work = Work(chosen, 1000, jobs[0].batch_size, 2 if world.precision == "bf16" else 4)
+    return {
+        f"{job.layout}-{job.processes}": predict(
+            machine, wire, work, job.layout, job.processes
+        ).seconds
+        for job in jobs
+    }
 
 
 def _measure(jobs: Sequence[Job]) -> list[dict[str, float]]:
