@@ -20,7 +20,6 @@ from alexnet.parallel.world import (
     forbid_restart,
     may_be_restarted,
     started_size,
-    starts,
 )
 from alexnet.progress import complain
 
@@ -71,7 +70,7 @@ def end_at_once(code: int) -> None:
 
 def _say_once(world: World, line: str) -> bool:
     """Say why these processes end, unless another one has; whether this one has."""
-    is_ours = world.is_first_to(f"say what ended start {starts()}")
+    is_ours = world.is_first_to("say what happened")
     if is_ours:
         complain(" ".join(line.split()))
     return is_ours

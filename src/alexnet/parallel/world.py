@@ -23,6 +23,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from alexnet import progress
 from alexnet.errors import PartnerLostError, UserError
+from alexnet.parallel.meeting import meet
 
 DEFAULT_TIMEOUT = 600.0  # seconds that a process waits for another before it gives up
 
@@ -159,8 +160,9 @@ def _meet(rank: int, size: int, backend: str, timeout_seconds: float) -> None:
     global _store
     wait = timedelta(seconds=timeout_seconds)
     try:
-        _store, _, _ = next(rendezvous("env://", rank, size, timeout=wait))
-        _store.set_timeout(wait)
+        table, _, _ = next(rendezvous("env://", rank, size, timeout=wait))
+        table.set_timeout(wait)
+        _store = meet(table, rank, size, timeout_seconds)
         dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=wait)
         dist.barrier()
     except (RuntimeError, ValueError) as error:
@@ -210,7 +212,8 @@ def first_line(error: BaseException) -> str:
     """What an error says, without the places in foreign source files that follow."""
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
-    return text.rpartition("] ")[2] if text.startswith("[") and "gloo" in text else text
+    text = text.partition(". This is typically")[0]  # Gloo's advice to its developers
+    return text.rpartition(".cc:")[2].partition("] ")[2] if ".cc:" in text else text
 
 
 def _share_cores(local_size: int) -> None:
