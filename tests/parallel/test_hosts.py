@@ -56,6 +56,8 @@ def start(host: str, address: str, run: Path, log: Path) -> subprocess.Popen:
         *("--nnodes", "2", "--nproc-per-node", "1", "--monitor-interval", "0.1"),
         *("--rdzv-backend", "c10d", "--rdzv-id", run.name),
         *("--rdzv-endpoint", f"{_ADDRESSES[0]}:29400", "--local-addr", address),
+        # Names do not resolve in a namespace, so the first host cannot tell that it is the host.
+        *("--rdzv-conf", f"is_host={int(address == _ADDRESSES[0])}"),
         *("-m", "alexnet", "train", "--resume", str(run), "--layout", "columns"),
     ]
     variables = os.environ | {"GLOO_SOCKET_IFNAME": "veth0"}
