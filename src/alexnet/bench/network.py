@@ -86,7 +86,7 @@ def bench_ceilings(rounds: int, world: World) -> list[Row]:
 
 
 def _ours(variant: Variant, world: World) -> AlexNet:
-    model = AlexNet(variant).to(world.device)
+    model: AlexNet = AlexNet(variant).to(world.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
     use_forms(model, choose_forms(model, dtype))

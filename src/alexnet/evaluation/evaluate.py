@@ -15,6 +15,7 @@ from alexnet.data.loading import choose_place, load_images
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
+from alexnet.evaluation.inference import answering
 from alexnet.evaluation.metrics import credit, wilson_interval
 from alexnet.model.network import AlexNet
 from alexnet.model.weights import load
@@ -185,8 +186,7 @@ def predict_images(
     corners = (
         ten_views(images.store.size, side) if views == 10 else center_view(images.store.size, side)
     )
-    model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.eval()
+    answer = answering(model, world)
     with Meter("evaluating", len(images), silent=not show_progress) as meter:
         for start in range(0, len(images), batch_size):
             stop = min(start + batch_size, len(images))
@@ -195,9 +195,7 @@ def predict_images(
             total = torch.zeros(count, model.num_classes, device=world.device)
             for corner in corners:
                 views_cut = pixels.cut(range(count), [corner] * count, side)
-                with world.autocast():
-                    logits = model(views_cut.to(world.device))
-                total += logits.float().softmax(1)
+                total += answer(views_cut).softmax(1)
             meter.advance(count)
             yield (total / len(corners)).cpu().numpy()
 
