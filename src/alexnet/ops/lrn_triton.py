@@ -11,7 +11,7 @@ memory a group is one load of 16 bytes, and the neighbours that a window needs a
 beside it; in contiguous memory adjacent threads read adjacent pixels of each map. Groups never
 straddle a column, and maps outside the column read as zero.
 
-Importing this module imports Triton; `alexnet.ops.relu_norm_pool` does so when a kernel is needed.
+Importing this module imports Triton; `alexnet.ops.lrn_fused` does so when a kernel is needed.
 Only parts of the language that exist since Triton 3.6 (torch 2.11) are used.
 """
 
@@ -57,6 +57,8 @@ def forward(x: Tensor, y: Tensor, winners: Tensor | None, stage: Stage) -> None:
     strip_rows = _STRIP_ROWS if enough else 1
     strips = triton.cdiv(pooled_height, strip_rows)
     items = row_items * strips
+    if not items:
+        return
     with torch.cuda.device_of(x):
         forward_kernel[(triton.cdiv(items, _THREADS),)](
             *(x, y, y if winners is None else winners),
@@ -76,6 +78,8 @@ def backward(
     images, _, height, width = x.shape
     cell_rows, cell_columns = triton.cdiv(height, stage.stride), triton.cdiv(width, stage.stride)
     items = images * layout.groups * cell_rows * cell_columns
+    if not items:
+        return
     with torch.cuda.device_of(x):
         backward_kernel[(triton.cdiv(items, _THREADS),)](
             *(x, gradient_y, gradient_y if winners is None else winners, gradient_x),
@@ -159,27 +163,25 @@ def forward_kernel(
     here = item < items
     x = column * STRIDE
 
+    best, winner = _lowest(here, GROUP)
     if OVERLAP:
-        y = strip * strip_rows * STRIDE
         best, winner = _row_maximum(
-            image_x, position, here, y, x, height, width, map_stride, alpha, beta, k,
+            image_x, position, here, strip * strip_rows * STRIDE, x, height, width, map_stride,
+            alpha, beta, k,
             CHANNELS_LAST, PIXEL, COLUMN, GROUP, RELU, SIZE, THREE_QUARTERS, WINDOW,
         )  # fmt: skip
     for step in range(strip_rows):
         row = strip * strip_rows + step
-        if not OVERLAP:
-            best, winner = _row_maximum(
-                image_x, position, here, row * STRIDE, x, height, width, map_stride,
-                alpha, beta, k,
-                CHANNELS_LAST, PIXEL, COLUMN, GROUP, RELU, SIZE, THREE_QUARTERS, WINDOW,
-            )  # fmt: skip
-        for below in tl.static_range(1, WINDOW):
+        row_best, row_winner = best, winner
+        for below in range(1 if OVERLAP else 0, WINDOW):
             row_best, row_winner = _row_maximum(
                 image_x, position, here, row * STRIDE + below, x, height, width, map_stride,
                 alpha, beta, k,
                 CHANNELS_LAST, PIXEL, COLUMN, GROUP, RELU, SIZE, THREE_QUARTERS, WINDOW,
             )  # fmt: skip
-            best, winner = _larger(best, winner, row_best, row_winner, below * WINDOW, GROUP)
+            best, winner = _larger(
+                best, winner, row_best, row_winner, here, below * WINDOW, GROUP
+            )
         offset = image_y + (row * pooled_width + column) * PIXEL
         inside = here & (row < pooled_height)
         _store_maps(y_pointer + offset, best, inside, map_stride_y, CHANNELS_LAST, GROUP)
@@ -189,6 +191,8 @@ def forward_kernel(
             )
         if OVERLAP:
             best, winner = row_best, row_winner
+        else:
+            best, winner = _lowest(here, GROUP)
 
 
 @triton.jit
@@ -197,40 +201,44 @@ def _row_maximum(
     CHANNELS_LAST: tl.constexpr, PIXEL: tl.constexpr, COLUMN: tl.constexpr, GROUP: tl.constexpr,
     RELU: tl.constexpr, SIZE: tl.constexpr, THREE_QUARTERS: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """The maximum over WINDOW normalised pixels of one row from (y, x) on, and its place there.
-
-    Pixels outside the image count as minus infinity. As in torch, the first of equal maxima wins
-    and NaN wins over everything.
-    """
-    best, winner = (), ()
-    for lane in tl.static_range(GROUP):
-        best = best + (tl.full(here.shape, float("-inf"), tl.float32),)
-        winner = winner + (tl.zeros(here.shape, tl.int32),)
-    for right in tl.static_range(WINDOW):
+    """The maximum over WINDOW normalised pixels of one row from (y, x) on, and its place there."""
+    best, winner = _lowest(here, GROUP)
+    first = winner
+    for right in range(WINDOW):
         inside = here & (y < height) & (x + right < width)
         activations = _activations(
             image_x + (y * width + x + right) * PIXEL, position, inside, map_stride,
             CHANNELS_LAST, COLUMN, GROUP, RELU, SIZE // 2,
         )  # fmt: skip
         denominators = _denominators(activations, alpha, k, GROUP, SIZE)
-        values, places = (), ()
+        values = ()
         for lane in tl.static_range(GROUP):
-            value = activations[lane + SIZE // 2] * _inverse_power(
-                denominators[lane], beta, THREE_QUARTERS
-            )
-            values = values + (tl.where(inside, value, float("-inf")),)
-            places = places + (tl.zeros(here.shape, tl.int32),)
-        best, winner = _larger(best, winner, values, places, right, GROUP)
+            power, _ = _inverse_powers(denominators[lane], beta, THREE_QUARTERS)
+            values = values + (activations[lane + SIZE // 2] * power,)
+        best, winner = _larger(best, winner, values, first, inside, right, GROUP)
     return best, winner
 
 
 @triton.jit
-def _larger(best, winner, values, places, shift, GROUP: tl.constexpr):
-    """The running maxima and their places after further values, whose places are shifted."""
+def _lowest(here, GROUP: tl.constexpr):
+    """Minus infinity at the first place: what every maximum begins with, as in torch."""
+    best, winner = (), ()
+    for lane in tl.static_range(GROUP):
+        best = best + (tl.full(here.shape, float("-inf"), tl.float32),)
+        winner = winner + (tl.zeros(here.shape, tl.int32),)
+    return best, winner
+
+
+@triton.jit
+def _larger(best, winner, values, places, inside, shift, GROUP: tl.constexpr):
+    """The running maxima and their places after further values, whose places are shifted.
+
+    As in torch, the first of equal maxima wins, and NaN wins over everything before it.
+    """
     new_best, new_winner = (), ()
     for lane in tl.static_range(GROUP):
         value = values[lane]
-        wins = (value > best[lane]) | (value != value)
+        wins = inside & ((value > best[lane]) | (value != value))
         new_best = new_best + (tl.where(wins, value, best[lane]),)
         new_winner = new_winner + (tl.where(wins, places[lane] + shift, winner[lane]),)
     return new_best, new_winner
@@ -265,11 +273,10 @@ def backward_kernel(
 ):
     """An item is a group of maps over a cell of STRIDE x STRIDE pixels.
 
-    All pixels of a cell lie in windows that begin in this cell or shortly before it; each window's
-    gradient is read once for the cell and goes to the pixel that won.
+    The windows over a pixel depend only on its place in the cell, so that all items visit the same
+    number of windows at the same time. Each pixel gathers from the windows that it won.
     """
     HALF: tl.constexpr = SIZE // 2
-    REACH: tl.constexpr = (WINDOW + STRIDE - 1) // STRIDE  # windows over a cell, along one side
     PIXEL: tl.constexpr = MAPS if CHANNELS_LAST else 1
     item = tl.program_id(0) * THREADS + tl.arange(0, THREADS)
     image, first_map, cell_row, cell_column = _decode(
@@ -277,72 +284,75 @@ def backward_kernel(
     )
     image_x = _origin(image, first_map, height * width, MAPS, CHANNELS_LAST)
     image_y = _origin(image, first_map, pooled_height * pooled_width, MAPS, CHANNELS_LAST)
-    map_stride, map_stride_y = height * width, pooled_height * pooled_width
     position = first_map % COLUMN
     here = item < items
-
-    gradients, winners = (), ()  # of window (cell_row - up, cell_column - left) and its lanes
-    for up in tl.static_range(REACH):
-        for left in tl.static_range(REACH):
-            row, column = cell_row - up, cell_column - left
-            inside = here & (row >= 0) & (row < pooled_height)
-            inside = inside & (column >= 0) & (column < pooled_width)
-            offset = image_y + (row * pooled_width + column) * PIXEL
-            gradients = gradients + (
-                _load_maps(
-                    gradient_y_pointer + offset, position, inside, map_stride_y,
-                    CHANNELS_LAST, COLUMN, GROUP, HALF,
-                ),
-            )  # fmt: skip
-            if WINDOW > 1:
-                winners = winners + (
-                    _load_maps(
-                        winner_pointer + offset, position, inside, map_stride_y,
-                        CHANNELS_LAST, COLUMN, GROUP, HALF,
-                    ),
-                )  # fmt: skip
-
-    for down in tl.static_range(STRIDE):
-        for right in tl.static_range(STRIDE):
+    for down in range(STRIDE):
+        for right in range(STRIDE):
             y, x = cell_row * STRIDE + down, cell_column * STRIDE + right
             inside = here & (y < height) & (x < width)
+            gradients = _pooling_backward(
+                gradient_y_pointer + image_y, winner_pointer + image_y, position, inside,
+                cell_row, cell_column, down, right, pooled_height, pooled_width,
+                CHANNELS_LAST, PIXEL, COLUMN, GROUP, HALF, WINDOW, STRIDE,
+            )  # fmt: skip
             offset = image_x + (y * width + x) * PIXEL
             activations = _activations(
-                x_pointer + offset, position, inside, map_stride,
+                x_pointer + offset, position, inside, height * width,
                 CHANNELS_LAST, COLUMN, GROUP, RELU, 2 * HALF,
             )  # fmt: skip
-            gradient = _pixel_gradients(
-                gradients, winners, here, down, right, GROUP + 2 * HALF, REACH, WINDOW, STRIDE
-            )
             result = _normalization_backward(
-                activations, gradient, alpha, beta, k, GROUP, RELU, SIZE, THREE_QUARTERS
+                activations, gradients, alpha, beta, k, GROUP, RELU, SIZE, THREE_QUARTERS
             )
             _store_maps(
-                gradient_x_pointer + offset, result, inside, map_stride, CHANNELS_LAST, GROUP
+                gradient_x_pointer + offset, result, inside, height * width, CHANNELS_LAST, GROUP
             )
 
 
 @triton.jit
-def _pixel_gradients(
-    gradients, winners, here, down, right,
-    LANES: tl.constexpr, REACH: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
+def _pooling_backward(
+    gradient_y, winner_y, position, inside, cell_row, cell_column, down, right,
+    pooled_height, pooled_width,
+    CHANNELS_LAST: tl.constexpr, PIXEL: tl.constexpr, COLUMN: tl.constexpr, GROUP: tl.constexpr,
+    HALO: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
 ):  # fmt: skip
-    """What reaches the pixel (down, right) of a cell from the windows over it."""
+    """The gradients of the windows that a pixel won, summed, for a group of maps and HALO beside.
+
+    The pixel is the one at (down, right) of its cell; windows that begin `up` cells above and
+    `left` cells before contain it if they are larger than the distance.
+    """
+    map_stride = pooled_height * pooled_width
     totals = ()
-    for lane in tl.static_range(LANES):
-        total = tl.zeros(here.shape, tl.float32)
-        for up in tl.static_range(REACH):
-            for left in tl.static_range(REACH):
-                window_row = down + up * STRIDE
-                window_column = right + left * STRIDE
-                if window_row < WINDOW and window_column < WINDOW:
-                    value = gradients[up * REACH + left][lane].to(tl.float32)
-                    if WINDOW > 1:
-                        won = winners[up * REACH + left][lane].to(tl.int32)
-                        value = tl.where(won == window_row * WINDOW + window_column, value, 0.0)
-                    total += value
-        totals = totals + (total,)
+    for lane in tl.static_range(GROUP + 2 * HALO):
+        totals = totals + (tl.zeros(inside.shape, tl.float32),)
+    for up in range((WINDOW - 1 - down + STRIDE) // STRIDE):
+        for left in range((WINDOW - 1 - right + STRIDE) // STRIDE):
+            row, column = cell_row - up, cell_column - left
+            exists = inside & (row >= 0) & (row < pooled_height)
+            exists = exists & (column >= 0) & (column < pooled_width)
+            offset = (row * pooled_width + column) * PIXEL
+            gradients = _load_maps(
+                gradient_y + offset, position, exists, map_stride, tl.float32,
+                CHANNELS_LAST, COLUMN, GROUP, HALO,
+            )  # fmt: skip
+            if WINDOW == 1:
+                totals = gradients
+            else:
+                winners = _load_maps(
+                    winner_y + offset, position, exists, map_stride, tl.int32,
+                    CHANNELS_LAST, COLUMN, GROUP, HALO,
+                )  # fmt: skip
+                place = (up * STRIDE + down) * WINDOW + left * STRIDE + right
+                totals = _add_where(totals, winners, place, gradients, GROUP + 2 * HALO)
     return totals
+
+
+@triton.jit
+def _add_where(totals, winners, place, gradients, COUNT: tl.constexpr):
+    new_totals = ()
+    for lane in tl.static_range(COUNT):
+        gradient = tl.where(winners[lane] == place, gradients[lane], 0.0)
+        new_totals = new_totals + (totals[lane] + gradient,)
+    return new_totals
 
 
 @triton.jit
@@ -358,9 +368,10 @@ def _normalization_backward(
     denominators = _denominators(activations, alpha, k, GROUP + 2 * HALF, SIZE)
     direct, through = (), ()
     for lane in tl.static_range(GROUP + 2 * HALF):
-        scaled = gradients[lane] * _inverse_power(denominators[lane], beta, THREE_QUARTERS)
+        power, reciprocal = _inverse_powers(denominators[lane], beta, THREE_QUARTERS)
+        scaled = gradients[lane] * power
         direct = direct + (scaled,)
-        through = through + (scaled * activations[lane + HALF] / denominators[lane],)
+        through = through + (scaled * activations[lane + HALF] * reciprocal,)
     sums = _window_sums(through, GROUP, SIZE)
     result = ()
     for lane in tl.static_range(GROUP):
@@ -379,14 +390,17 @@ def _activations(
     HALO: tl.constexpr,
 ):  # fmt: skip
     """What normalisation sees of a group of maps and HALO more on either side, in float32."""
-    maps = _load_maps(pointer, position, inside, map_stride, CHANNELS_LAST, COLUMN, GROUP, HALO)
-    activations = ()
-    for lane in tl.static_range(GROUP + 2 * HALO):
-        activation = maps[lane].to(tl.float32)
-        if RELU:
-            activation = tl.where(activation < 0.0, 0.0, activation)  # NaN passes, as in torch
-        activations = activations + (activation,)
-    return activations
+    maps = _load_maps(
+        pointer, position, inside, map_stride, tl.float32, CHANNELS_LAST, COLUMN, GROUP, HALO
+    )
+    if RELU:
+        activations = ()
+        for lane in tl.static_range(GROUP + 2 * HALO):
+            activation = tl.maximum(maps[lane], 0.0, propagate_nan=tl.PropagateNan.ALL)
+            activations = activations + (activation,)
+        return activations
+    else:
+        return maps
 
 
 @triton.jit
@@ -415,13 +429,13 @@ def _window_sums(values, COUNT: tl.constexpr, SIZE: tl.constexpr):
 
 
 @triton.jit
-def _inverse_power(denominator, beta, THREE_QUARTERS: tl.constexpr):
-    """denominator ^ -beta; the paper's 3/4 from two roots."""
+def _inverse_powers(denominator, beta, THREE_QUARTERS: tl.constexpr):
+    """denominator ^ -beta and denominator ^ -1; for the paper's 3/4 both from two roots."""
     if THREE_QUARTERS:
         inverse_root = tl.rsqrt(denominator)
-        return inverse_root * tl.sqrt(inverse_root)
+        return inverse_root * tl.sqrt(inverse_root), inverse_root * inverse_root
     else:
-        return tl.exp2(-beta * tl.log2(denominator))
+        return tl.exp2(-beta * tl.log2(denominator)), 1.0 / denominator
 
 
 @triton.jit
@@ -452,7 +466,7 @@ def _origin(image, first_map, pixels, MAPS: tl.constexpr, CHANNELS_LAST: tl.cons
 
 @triton.jit
 def _load_maps(
-    pointer, position, inside, map_stride,
+    pointer, position, inside, map_stride, TYPE: tl.constexpr,
     CHANNELS_LAST: tl.constexpr, COLUMN: tl.constexpr, GROUP: tl.constexpr, HALO: tl.constexpr,
 ):  # fmt: skip
     """A group of maps and HALO more on either side, one variable each, zero outside the column."""
@@ -465,14 +479,15 @@ def _load_maps(
             wanted = inside & (first >= 0) & (first < COLUMN)
             offsets = step * GROUP + tl.arange(0, GROUP)
             group = tl.load(pointer[:, None] + offsets[None, :], mask=wanted[:, None], other=0)
-            loaded = loaded + _unstack(group, GROUP)
+            loaded = loaded + _unstack(group.to(TYPE), GROUP)
         for lane in tl.static_range(GROUP + 2 * HALO):
             maps = maps + (loaded[REACH * GROUP - HALO + lane],)
     else:
         for lane in tl.static_range(-HALO, GROUP + HALO):
             map_ = position + lane
             wanted = inside & (map_ >= 0) & (map_ < COLUMN)
-            maps = maps + (tl.load(pointer + lane * map_stride, mask=wanted, other=0),)
+            value = tl.load(pointer + lane * map_stride, mask=wanted, other=0)
+            maps = maps + (value.to(TYPE),)
     return maps
 
 
