@@ -23,6 +23,7 @@ import triton.language as tl
 from torch import Tensor
 
 _THREADS = 128  # of a program, one item each
+LAUNCH = {"num_warps": _THREADS // 32, "enable_fp_fusion": True}
 _STRIP_ROWS = 7  # pooled rows that one item walks down; 27 and 13 rows make 4 and 2 such strips
 _STRIP_ITEMS = 1 << 16  # with fewer items than this, strips of one row fill the device better
 
@@ -105,7 +106,7 @@ def _layout(x: Tensor, stage: Stage) -> _Layout:
     if x.numel() // group >= 2**31:
         raise ValueError(f"{tuple(x.shape)} is too large for 32-bit indices; split the batch")
     constants = {"CHANNELS_LAST": channels_last, "MAPS": maps, "COLUMN": column, "GROUP": group}
-    return _Layout(maps // group, {**constants, "THREADS": _THREADS, "num_warps": _THREADS // 32})
+    return _Layout(maps // group, {**constants, "THREADS": _THREADS, **LAUNCH})
 
 
 def _constants(stage: Stage) -> dict[str, int | bool]:
