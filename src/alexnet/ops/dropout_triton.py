@@ -12,9 +12,7 @@ from torch import Tensor
 _THREADS = 128  # of a program, one Philox block of eight units each
 
 
-def fill_mask(
-    keys: Tensor, mask: Tensor, threshold: int, layer: int, first_unit: int
-) -> None:
+def fill_mask(keys: Tensor, mask: Tensor, threshold: int, layer: int, first_unit: int) -> None:
     """Fill `mask`, (N, units) bool, from `keys`, (N, 2) int64 and contiguous."""
     units = mask.shape[1]
     blocks = triton.cdiv(units, 8)
@@ -49,7 +47,7 @@ def mask_kernel(
     k0 = tl.load(key_pointer + 2 * sample, mask=here, other=0).to(tl.uint32)
     k1 = tl.load(key_pointer + 2 * sample + 1, mask=here, other=0).to(tl.uint32)
     c0 = (first_block + block).to(tl.uint32)
-    c2 = tl.zeros_like(c0)
+    c2 = tl.full(c0.shape, 0, tl.uint32)
     c1, c3 = c2 + layer.to(tl.uint32), c2
     for _ in tl.static_range(10):  # Philox 4x32-10, as `alexnet.draws.philox`
         high0, low0 = tl.umulhi(c0, 0xD2511F53), c0 * 0xD2511F53

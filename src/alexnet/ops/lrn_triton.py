@@ -12,7 +12,8 @@ beside it; in contiguous memory adjacent threads read adjacent pixels of each ma
 straddle a column, and maps outside the column read as zero.
 
 Importing this module imports Triton; `alexnet.ops.lrn_fused` does so when a kernel is needed.
-Only parts of the language that exist since Triton 3.6 (torch 2.11) are used.
+Only parts of the language that exist since Triton 3.6 (torch 2.11) are used, and of its library
+nothing: what is written in Triton itself is fixed as compiled or interpreted when Triton is imported.
 """
 
 from typing import NamedTuple
@@ -180,16 +181,12 @@ def forward_kernel(
                 alpha, beta, k,
                 CHANNELS_LAST, PIXEL, COLUMN, GROUP, RELU, SIZE, THREE_QUARTERS, WINDOW,
             )  # fmt: skip
-            best, winner = _larger(
-                best, winner, row_best, row_winner, here, below * WINDOW, GROUP
-            )
+            best, winner = _larger(best, winner, row_best, row_winner, here, below * WINDOW, GROUP)
         offset = image_y + (row * pooled_width + column) * PIXEL
         inside = here & (row < pooled_height)
         _store_maps(y_pointer + offset, best, inside, map_stride_y, CHANNELS_LAST, GROUP)
         if KEEP_WINNERS:
-            _store_maps(
-                winner_pointer + offset, winner, inside, map_stride_y, CHANNELS_LAST, GROUP
-            )
+            _store_maps(winner_pointer + offset, winner, inside, map_stride_y, CHANNELS_LAST, GROUP)
         if OVERLAP:
             best, winner = row_best, row_winner
         else:
@@ -226,7 +223,7 @@ def _lowest(here, GROUP: tl.constexpr):
     best, winner = (), ()
     for lane in tl.static_range(GROUP):
         best = best + (tl.full(here.shape, float("-inf"), tl.float32),)
-        winner = winner + (tl.zeros(here.shape, tl.int32),)
+        winner = winner + (tl.full(here.shape, 0, tl.int32),)
     return best, winner
 
 
@@ -324,7 +321,7 @@ def _pooling_backward(
     map_stride = pooled_height * pooled_width
     totals = ()
     for lane in tl.static_range(GROUP + 2 * HALO):
-        totals = totals + (tl.zeros(inside.shape, tl.float32),)
+        totals = totals + (tl.full(inside.shape, 0.0, tl.float32),)
     for up in range((WINDOW - 1 - down + STRIDE) // STRIDE):
         for left in range((WINDOW - 1 - right + STRIDE) // STRIDE):
             row, column = cell_row - up, cell_column - left
