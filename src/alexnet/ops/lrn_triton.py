@@ -12,8 +12,8 @@ beside it; in contiguous memory adjacent threads read adjacent pixels of each ma
 straddle a column, and maps outside the column read as zero.
 
 Importing this module imports Triton; `alexnet.ops.lrn_fused` does so when a kernel is needed.
-Only parts of the language that exist since Triton 3.6 (torch 2.11) are used, and of its library
-nothing: what is written in Triton itself is fixed as compiled or interpreted when Triton is imported.
+Only parts of the language that exist since Triton 3.6 (torch 2.11) are used, and nothing of its
+library (`tl.zeros`): that is fixed as compiled or interpreted when Triton is first imported.
 """
 
 from typing import NamedTuple
