@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.ops import gpu, local_response_norm_reference, lrn_fused, relu_norm_pool
+from alexnet.ops import Stage, gpu, local_response_norm_reference, lrn_fused, run_stage
 from alexnet.ops.lrn_fused import fused_relu_norm_pool
 
 pytest.importorskip("triton")
@@ -211,15 +211,20 @@ def test_shapes_follow_torch() -> None:
                     assert y.shape == z.shape
 
 
-def test_without_a_gpu_it_is_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lrn_fused, "_forward", None)  # would fail if it were used
-    x = noise(2, 8, 7, 7)
-    constants = {"alpha": 1e-4, "beta": 0.75, "k": 2.0, "columns": 2}
-    torch.testing.assert_close(
-        relu_norm_pool(x, **constants), composed(x, True, 5, 1e-4, 0.75, 2.0, 2, 3, 2)
-    )
-    unpooled = relu_norm_pool(x, window=None, stride=None, **constants)
-    torch.testing.assert_close(unpooled, composed(x, True, 5, 1e-4, 0.75, 2.0, 2))
+def test_stages_use_the_kernel_where_it_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alexnet.ops.stage.is_compiled_for", lambda x, window: False)
+    monkeypatch.setattr("alexnet.ops.stage.is_available", lambda x, window: True)
+    x = noise(1, 4, 5, 5).to(DEVICE)
+    for stage in (Stage(size=3, columns=2, window=3), Stage(size=3)):
+        assert "alexnet" in str(run_stage(x.requires_grad_(), stage).grad_fn)
+        constants = (True, 3, 1e-4, 0.75, 2.0, stage.columns)
+        pooling = (stage.window, stage.stride) if stage.window else (1, 1)
+        expected = composed(x.detach(), *constants, *pooling)
+        torch.testing.assert_close(run_stage(x.detach(), stage), expected)
+
+
+def test_the_processor_never_asks_for_the_kernel() -> None:
+    assert not lrn_fused.is_available(noise(1, 4, 5, 5))
 
 
 def test_a_missing_triton_is_said_once(

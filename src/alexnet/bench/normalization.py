@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.bench.measure import Contender, Row, interleaved
-from alexnet.ops import relu_norm_pool
+from alexnet.ops import Stage, run_stage
 from alexnet.parallel.world import World
 
 _SHAPES = {"1": (96, 55, 55), "2": (256, 27, 27)}  # what conv1 and conv2 hand on
-_COLUMNS = 2
+_STAGE = Stage(size=5, columns=2, window=3)
 
 
 def bench_normalization(world: World, rounds: int) -> list[Row]:
@@ -37,7 +37,7 @@ def bench_normalization(world: World, rounds: int) -> list[Row]:
 
 
 def _ours(x: Tensor) -> Tensor:
-    return relu_norm_pool(x, columns=_COLUMNS)
+    return run_stage(x, _STAGE)
 
 
 def _stock(x: Tensor) -> Tensor:

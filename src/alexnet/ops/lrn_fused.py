@@ -15,9 +15,9 @@ _STORAGE = (torch.float32, torch.bfloat16, torch.float16)
 _LARGEST_WINDOW = 16  # 16 x 16 places fit into a byte
 
 
-def is_available(x: Tensor) -> bool:
-    """Whether `fused_relu_norm_pool` can take this tensor."""
-    return x.dtype in _STORAGE and runs_triton(x)
+def is_available(x: Tensor, window: int = 1) -> bool:
+    """Whether `fused_relu_norm_pool` can take this tensor, with a pooling window of this side."""
+    return x.dtype in _STORAGE and window <= _LARGEST_WINDOW and runs_triton(x)
 
 
 def fused_relu_norm_pool(
@@ -32,19 +32,26 @@ def fused_relu_norm_pool(
     stride: int = 1,
     ceil_mode: bool = True,
 ) -> Tensor:
-    """`alexnet.ops.relu_norm_pool` by one kernel; window = stride = 1 leaves the pooling out.
+    """`alexnet.ops.run_stage` by one kernel; window = stride = 1 leaves the pooling out.
+
+    Compares normalised values in float32 and rounds only the winner, so it may choose between
+    values that are equal once rounded; otherwise maxima are chosen as in torch: the first of equal
+    ones, and NaN before everything.
 
     Args:
         x: (N, C, H, W), or (N, C, *) without pooling; float32, bfloat16 or float16 on a GPU.
-        relu, size, alpha, beta, k, columns, window, stride, ceil_mode: as there; alpha is the
-            factor of the sum.
+        relu, size, alpha, beta, k, columns, window, stride, ceil_mode: as of `Stage`; alpha is
+            the factor of the sum.
 
     Returns:
         (N, C, H', W') in the type and memory format of x.
 
     Raises:
-        ValueError: a window larger than 16, or a tensor too large for 32-bit indices.
+        ValueError: an even window across the maps, maps that do not split evenly into columns, a
+            pooling window larger than 16, or a tensor too large for 32-bit indices.
     """
+    if size < 1 or size % 2 == 0 or x.shape[1] % columns:
+        raise ValueError(f"{size} maps around each of {x.shape[1]} in {columns} columns: no such")
     if not 1 <= window <= _LARGEST_WINDOW or stride < 1:
         raise ValueError(f"pooling windows have 1 to 16 pixels a side, not {window}/{stride}")
     images = x if x.ndim == 4 else x.reshape(x.shape[0], x.shape[1], -1, 1)
