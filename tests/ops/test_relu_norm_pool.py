@@ -145,11 +145,6 @@ def test_ties_are_resolved_as_in_torch() -> None:
     ties = torch.randint(-2, 2, (4, 4, 5, 5), generator=torch.Generator().manual_seed(0)).float()
     mine, torchs = winners_of(ties)
     assert mine == torchs
-    lowest = torch.full((1, 4, 4, 4), float("-inf"))
-    constants = (False, 1, 0.0, 0.75, 1.0, 1, 3, 2)
-    assert torch.equal(
-        fused_relu_norm_pool(lowest.to(DEVICE), *constants).cpu(), lowest[..., :2, :2]
-    )
 
 
 def test_nan_passes_as_in_torch() -> None:
@@ -247,7 +242,7 @@ COMPILE = """
 import re
 import triton
 from triton.backends.compiler import GPUTarget
-from alexnet.ops import dropout_triton, lrn_triton
+from alexnet.ops import dropout_triton, lrn_kernels
 
 stage = dict(
     CHANNELS_LAST=True, MAPS=96, COLUMN=48, GROUP=8, THREADS=128,
@@ -275,8 +270,8 @@ def assembly(kernel, **constants):
     return compiled.asm["ptx"]
 
 for ptx in (
-    assembly(lrn_triton.forward_kernel, KEEP_WINNERS=True, **stage),
-    assembly(lrn_triton.backward_kernel, **stage),
+    assembly(lrn_kernels.forward_kernel, KEEP_WINNERS=True, **stage),
+    assembly(lrn_kernels.backward_kernel, **stage),
 ):
     assert re.search(r"ld.global[.\\w]*.v4.b32", ptx), "loads are narrow"
     assert re.search(r"st.global[.\\w]*.v4.b32", ptx), "stores are narrow"

@@ -79,7 +79,7 @@ def _forward(
     from alexnet.ops import lrn_triton
 
     y, winners = _outputs(x, window, stride, ceil_mode, keep_winners)
-    stage = lrn_triton.Stage(relu, size, alpha, beta, k, columns, window, stride)
+    stage = lrn_triton.Constants(relu, size, alpha, beta, k, columns, window, stride)
     x = x.contiguous(memory_format=_memory_format(x))
     lrn_triton.forward(x, y, winners if keep_winners else None, stage)
     return y, winners
@@ -121,7 +121,7 @@ def _backward(
     memory_format = _memory_format(x)
     x = x.contiguous(memory_format=memory_format)
     gradient_x = torch.empty_like(x)
-    stage = lrn_triton.Stage(relu, size, alpha, beta, k, columns, window, stride)
+    stage = lrn_triton.Constants(relu, size, alpha, beta, k, columns, window, stride)
     lrn_triton.backward(
         x,
         gradient_y.contiguous(memory_format=memory_format),
