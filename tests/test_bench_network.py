@@ -3,7 +3,7 @@
 import torch
 
 from alexnet.bench.network import NetworkPlan, bench_inference, bench_training
-from alexnet.bench.stock import OnBytes, stock_translation
+from alexnet.bench.peers import OnBytes, stock_translation
 from alexnet.parallel.world import make_world
 
 

@@ -23,6 +23,7 @@ _ROOMS = (
     ("evaluation",),
     ("training",),
     ("bench",),
+    ("planning",),
     ("cli",),
 )
 _LEVEL = {room: level for level, rooms in enumerate(_ROOMS) for room in rooms}

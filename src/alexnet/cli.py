@@ -329,19 +329,43 @@ def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> Non
 
 
 @verbs.command()
+@click.option("--variant", default="paper", help="Which network.  [paper]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, help="Images.  [128]")
+@click.option("--image-size", type=click.IntRange(min=1), help="Pixels.  [the variant's]")
+@click.option("--classes", type=click.IntRange(min=1), default=1000, help="Outputs of fc8.")
+@click.option(
+    "--images", type=click.IntRange(min=1), default=1_281_167, help="In an epoch.  [ILSVRC-2012]"
+)
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
+@click.option("--no-measure", is_flag=True, help="Time from matrix products, not from a step.")
+@_device
+@_as_json
+def plan(device: str | None, precision: str, as_json: bool, **options: Any) -> None:
+    """Say what training will need, before starting: memory, time, the largest batch that fits."""
+    from alexnet.parallel.world import make_world
+    from alexnet.planning.plan import make_plan
+    from alexnet.planning.report import plan_lines, plan_to_json
+
+    made = make_plan(make_world(device or "auto", precision), **options)
+    if as_json:
+        return click.echo(json.dumps(plan_to_json(made)))
+    return click.echo("\n".join(plan_lines(made)))
+
+
+@verbs.command()
 @click.argument("what", type=click.Choice(["train", "infer", "data", "all"]), default="all")
 @click.option("--variant", default="paper", help="Which network.  [paper]")
 @click.option("--images", type=click.Path(path_type=Path), help="Pictures; default: made here.")
 @click.option("--peers", is_flag=True, help="Measure what others offer in the same rounds.")
 @click.option("--count", type=click.IntRange(min=8), default=1024, help="How many pictures.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images in a step.")
-@click.option("--steps", type=click.IntRange(min=1), default=4, help="Steps in a round.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Of steps.  [64; GPU: 1024]")
+@click.option("--steps", type=click.IntRange(min=1), help="In a round.  [as many as take 1 s]")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="How often each is run.")
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks", help="Folder.")
 @_device
 @_as_json
 def bench(what: str, out: Path, device: str | None, as_json: bool, **options: Any) -> None:
-    """Measure speeds, interleaved with those of named peers, and write a result file."""
+    """Measure speed and memory, interleaved with named peers, and write a result file."""
     from alexnet.bench.all import measure
     from alexnet.bench.measure import table, write_results
     from alexnet.parallel.environment import describe_environment
