@@ -95,7 +95,12 @@ class _OnnxNormalization(nn.Module):
         c = stage.constants
         alpha = c.alpha if c.divide_alpha else c.alpha * c.size
         self.columns = stage.columns
-        self.attributes = {"alpha": alpha, "beta": c.beta, "bias": c.k, "size": c.size}
+        self.attributes: dict[str, Any] = {
+            "alpha": alpha,
+            "beta": c.beta,
+            "bias": c.k,
+            "size": c.size,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same, when exported; the trace itself computes nothing."""

@@ -62,5 +62,10 @@ class OnBytes(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, 224, 224) uint8 to logits."""
-        logits: Tensor = self.network((images.float() - 118.0) / 60.0)
+        logits: Tensor = self.network(normalized(images))
         return logits
+
+
+def normalized(images: Tensor) -> Tensor:
+    """Bytes brought to about mean 0 and variance 1, float32."""
+    return (images.float() - 118.0) / 60.0

@@ -14,7 +14,7 @@ from alexnet.progress import say
 
 _LIMIT = 300.0  # seconds
 # Where what is made at the first start is kept for the next: ours, Triton's, torch's.
-_CACHES = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
+_CACHES = ("ALEXNET_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
 
 
 def bench_start(variant: str, batch_size: int, rounds: int, world: World) -> list[Row]:

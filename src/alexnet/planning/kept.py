@@ -1,4 +1,4 @@
-"""What each stage keeps from the forward pass for the backward pass. Free of torch.
+"""What each stage keeps from the forward pass for the backward pass.
 
 The one table to change when an operation learns to keep less; a test holds it to measured peaks.
 """
@@ -6,7 +6,8 @@ The one table to change when an operation learns to keep less; a test holds it t
 import math
 from dataclasses import dataclass
 
-from alexnet.model.layers import Layer, layer_table, overhang
+from alexnet.model.layers import KERNELS, STRIDES, layer_table, overhang
+from alexnet.model.segments import segments
 from alexnet.model.variants import Variant
 
 
@@ -24,7 +25,7 @@ class Keeps:
     extra: float = 0.0
 
 
-# By stage where one is special, else by kind of stage.
+# By kind of stage.
 _KEEPS = {
     "conv": Keeps(input=True),
     "fc": Keeps(input=True),
@@ -34,6 +35,9 @@ _KEEPS = {
     "pool": Keeps(input=True, extra=8.0),  # winners as int64
     "dropout": Keeps(extra=1.0),  # the mask
 }
+# Stages that run as one operation (`alexnet.ops.Stage`) keep what goes into the first of them and,
+# where they pool, the winners as bytes.
+_FUSED_FIRST, _FUSED, _FUSED_POOL = Keeps(input=True), Keeps(), Keeps(extra=1.0)
 
 
 @dataclass(frozen=True)
@@ -45,37 +49,47 @@ class StageMemory:
     kept: float
 
 
-def kept_by_stage(variant: Variant, num_classes: int, bytes_of_float: int) -> list[StageMemory]:
+def kept_by_stage(
+    variant: Variant, num_classes: int, bytes_of_float: int, fused: bool
+) -> list[StageMemory]:
     """Bytes kept for each image, stage by stage, the image itself first.
 
     Args:
         variant: the network.
         num_classes: outputs of fc8.
         bytes_of_float: of an activation, 2 in bfloat16.
+        fused: whether ReLU, normalisation and pooling run as one operation here.
 
     Raises:
         UserError: the image is too small for the network.
     """
     side = variant.image_size
-    table = layer_table(variant, num_classes)
-    image = Layer("image", (3, side, side), 0, 0)
-    rows = [StageMemory("image", image.output, _image_bytes(variant, bytes_of_float))]
-    for index, layer in enumerate(table):
-        after = table[index + 1] if index + 1 < len(table) else None
-        own = _keeps(layer.name)
-        tensor = own.output or (after is not None and _keeps(after.name).input)
-        size = math.prod(layer.output)
-        kept = size * (bytes_of_float * tensor + own.extra)
+    rows = [StageMemory("image", (3, side, side), _image_bytes(variant, bytes_of_float))]
+    keeps = _keeps_in_order(variant, fused)
+    for layer, own, after in zip(
+        layer_table(variant, num_classes), keeps, [*keeps[1:], Keeps()], strict=True
+    ):
+        tensor = own.output or after.input
+        kept = math.prod(layer.output) * (bytes_of_float * tensor + own.extra)
         rows.append(StageMemory(layer.name, layer.output, kept))
     return rows
 
 
-def _keeps(stage: str) -> Keeps:
-    return _KEEPS[stage] if stage in _KEEPS else _KEEPS[stage.rstrip("0123456789")]
+def _keeps_in_order(variant: Variant, fused: bool) -> list[Keeps]:
+    """What each stage of the variant keeps."""
+    groups = segments(variant) if fused else tuple((name,) for name in variant.order)
+    keeps: list[Keeps] = []
+    for names in groups:
+        if len(names) == 1:
+            keeps.append(_KEEPS[names[0].rstrip("0123456789")])
+        else:
+            last = _FUSED_POOL if names[-1].startswith("pool") else _FUSED
+            keeps += [_FUSED_FIRST, *[_FUSED] * (len(names) - 2), last]
+    return keeps
 
 
 def _image_bytes(variant: Variant, bytes_of_float: int) -> float:
     """The bytes as they come, and the floats that conv1 keeps, with its overhang."""
     side = variant.image_size
-    padded = side + (max(0, overhang(side, 11, 4)) if variant.conv1_overhang else 0)
-    return 3 * (side**2 + padded**2 * bytes_of_float)
+    hanging = overhang(side, KERNELS["conv1"], STRIDES["conv1"]) if variant.conv1_overhang else 0
+    return 3.0 * (side**2 + (side + hanging) ** 2 * bytes_of_float)

@@ -1,4 +1,4 @@
-"""The memory of a training step, computed before anything is allocated. Free of torch."""
+"""The memory of a training step, computed before anything is allocated."""
 
 from dataclasses import dataclass
 
@@ -35,8 +35,7 @@ class StepMemory:
     @property
     def fixed(self) -> int:
         """Whatever the batch."""
-        cast = self.cast_weights
-        return self.weights + self.gradients + self.optimizer + cast + _WORKSPACE_BYTES
+        return self.weights + self.gradients + self.optimizer + self.cast_weights
 
     @property
     def activations(self) -> int:
@@ -51,18 +50,25 @@ class StepMemory:
     @property
     def total(self) -> int:
         """The peak."""
-        return self.fixed - _WORKSPACE_BYTES + self.activations + self.workspace
+        return self.fixed + self.activations + self.workspace
 
     def largest_batch(self, available: int) -> int:
         """The most images that fit into so many bytes; 0 where not even one does."""
         each = (1.0 + _WORKSPACE_SHARE) * sum(stage.kept for stage in self.stages)
-        return max(0, int((available - self.fixed) / each))
+        return max(0, int((available - self.fixed - _WORKSPACE_BYTES) / each))
 
 
 def step_memory(
-    variant: Variant, batch_size: int, precision: str, num_classes: int = 1000
+    variant: Variant, batch_size: int, precision: str, num_classes: int, fused: bool
 ) -> StepMemory:
     """The memory of a step with the 2012 rule, whose optimiser keeps one velocity.
+
+    Args:
+        variant: the network.
+        batch_size: images.
+        precision: fp32 or bf16, of activations; weights are float32 in both.
+        num_classes: outputs of fc8.
+        fused: whether ReLU, normalisation and pooling run as one operation here.
 
     Raises:
         UserError: the image is too small for the network.
@@ -74,6 +80,6 @@ def step_memory(
         gradients=size,
         optimizer=size,
         cast_weights=2 * parameters if precision == "bf16" else 0,
-        stages=kept_by_stage(variant, num_classes, _BYTES_OF_ACTIVATION[precision]),
+        stages=kept_by_stage(variant, num_classes, _BYTES_OF_ACTIVATION[precision], fused),
         batch_size=batch_size,
     )

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from alexnet.errors import UserError
 from alexnet.model.layers import layer_table
 from alexnet.model.variants import VARIANTS, Variant
+from alexnet.ops.compiled import is_compiled_for
 from alexnet.parallel.memory import available_bytes
 from alexnet.parallel.world import World
 from alexnet.planning.memory import StepMemory, step_memory
@@ -79,7 +82,7 @@ def make_plan(
     chosen = VARIANTS[variant]
     if image_size is not None:
         chosen = replace(chosen, image_size=image_size)
-    memory = step_memory(chosen, batch_size, world.precision, classes)
+    memory = step_memory(chosen, batch_size, world.precision, classes, is_fused(world))
     available = available_bytes(world.device)
     usable = int(_USABLE * available)
     fits = memory.total <= usable
@@ -98,3 +101,8 @@ def make_plan(
         available=available,
         largest_batch=memory.largest_batch(usable),
     )
+
+
+def is_fused(world: World) -> bool:
+    """Whether the stages after a convolution run as one operation on this device."""
+    return is_compiled_for(torch.empty(1, 1, 1, 1, device=world.device))
