@@ -64,6 +64,7 @@ def training_step(
     forward: Callable[[Tensor], Tensor] | None = None,
     contiguous: bool = False,
     image_size: int = 224,
+    num_classes: int = 1000,
 ) -> Callable[[], None]:
     """A whole step on synthetic images: forward, backward, update, as the training loop does it.
 
@@ -74,8 +75,9 @@ def training_step(
         forward: what is called in place of the model, such as a compiled form of it.
         contiguous: whether the images are laid out plane by plane, not pixel by pixel.
         image_size: side in pixels.
+        num_classes: of the labels.
     """
-    images, labels = synthetic_batch(batch_size, world.device, image_size)
+    images, labels = synthetic_batch(batch_size, world.device, image_size, num_classes)
     images = images.contiguous() if contiguous else images
     optimizer: torch.optim.Optimizer = (
         build_optimizer(model, OptimizerConfig(lr=1e-6))
@@ -111,9 +113,11 @@ def answering_step(
     return step
 
 
-def synthetic_batch(count: int, device: torch.device, size: int = 224) -> tuple[Tensor, Tensor]:
+def synthetic_batch(
+    count: int, device: torch.device, size: int = 224, num_classes: int = 1000
+) -> tuple[Tensor, Tensor]:
     """(N, 3, S, S) random bytes in channels-last order, and (N,) random labels."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 1000, (count,), generator=generator)
+    labels = torch.randint(0, num_classes, (count,), generator=generator)
     return images.permute(0, 3, 1, 2).to(device), labels.to(device)

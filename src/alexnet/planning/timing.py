@@ -26,7 +26,8 @@ def measured_time(variant: Variant, num_classes: int, batch_size: int, world: Wo
     """Do a few steps on synthetic images: one that does not count, then as many as take 1 s."""
     model = AlexNet(variant, num_classes).to(world.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    step = training_step(model, world, batch_size, image_size=variant.image_size)
+    size = variant.image_size
+    step = training_step(model, world, batch_size, image_size=size, num_classes=num_classes)
     speed = Turn(batch_size, None, world.device).speed(step, 1.0)()
     return StepTime(1.0 / speed, "measured")
 
