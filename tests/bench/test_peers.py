@@ -1,4 +1,4 @@
-"""What runs in other programs or other processes: ONNX Runtime, memory, the first step, the compiler."""
+"""What runs in other programs or processes: ONNX Runtime, memory, the first step, compilers."""
 
 import os
 import subprocess
