@@ -85,7 +85,7 @@ def training_step(
         else torch.optim.SGD(model.parameters(), 1e-6, momentum=0.9, weight_decay=5e-4, fused=True)
     )
     model.train()
-    answer = forward or model
+    answer = model if forward is None else forward
 
     def step() -> None:
         with world.autocast():
