@@ -94,7 +94,11 @@ def test_a_command_that_ends_before_the_first_step_is_said(
 @pytest.mark.parametrize("what", ["train", "infer"])
 def test_a_compiled_step_steps(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a compiler that only traces, because the real one takes a minute."""
-    monkeypatch.setattr(forms, "one_tower", lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 5, 224), torch.nn.Flatten()))
+    monkeypatch.setattr(
+        forms,
+        "one_tower",
+        lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 5, 224), torch.nn.Flatten()),
+    )
     monkeypatch.setattr(forms.torch, "compile", partial(torch.compile, backend="eager"))
     monkeypatch.setattr(forms, "training_step", partial(forms.training_step, num_classes=5))
     compiled_step(what, make_world("cpu", "fp32"), 1)()

@@ -7,6 +7,7 @@ from alexnet.bench.ceilings import bench_ceilings
 from alexnet.bench.data import Plan, bench_data
 from alexnet.bench.measure import Row
 from alexnet.bench.network import NetworkPlan, bench_inference, bench_training
+from alexnet.bench.normalization import bench_normalization
 from alexnet.bench.peak import bench_memory
 from alexnet.bench.start import bench_start
 from alexnet.errors import UserError
@@ -43,6 +44,7 @@ def measure(
         rows += bench_ceilings(rounds, world)
     if what in ("train", "all"):
         rows += bench_training(plan, world)
+        rows += bench_normalization(world, rounds)
         rows += bench_memory(variant, peers, world)
         rows += bench_start(variant, batch_size, rounds, world)
     if what in ("infer", "all"):
