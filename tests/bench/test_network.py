@@ -62,11 +62,18 @@ def test_rows_and_ratios() -> None:
 def test_every_peer_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """The assembly, with the slow choices taken out; a peer that is missing has no row."""
     quick = Form(lambda: None, "fp32, quick")
-    for name in ("best_training", "best_inference", "compiled", "_stock", "_learning"):
+    for name in (
+        "best_training",
+        "best_inference",
+        "compiled",
+        "_stock",
+        "_learning",
+        "_answering",
+    ):
         monkeypatch.setattr(network, name, lambda *given: quick)
     monkeypatch.setattr(network, "matmul_ceiling", lambda *given: lambda: 1e9)
     monkeypatch.setattr(network, "onnx_runtime", lambda *given: None)
-    monkeypatch.setattr(network, "channels_last", lambda *given: torch.nn.Identity())
+    monkeypatch.setattr(network, "AlexNet", lambda *given: torch.nn.Identity())
     plan = NetworkPlan("paper", peers=True, batch_size=1, steps=1, rounds=1)
     training = bench_training(plan, make_world("cpu", "fp32"))
     assert [row.name.removeprefix("train/") for row in training] == [

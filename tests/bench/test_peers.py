@@ -1,7 +1,8 @@
-"""What runs in other programs or processes: ONNX Runtime, memory, the first step, the compiler."""
+"""What runs in other programs or processes: ONNX Runtime, memory, the first step, compilers."""
 
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from alexnet.bench import forms, onnx_runtime, peak, start
-from alexnet.bench.forms import compiled
+from alexnet.bench.forms import compiled, compiled_step
 from alexnet.bench.onnx_runtime import session, with_onnx_normalization
 from alexnet.bench.peak import Peak, bench_memory
 from alexnet.bench.start import first_step
@@ -88,3 +89,16 @@ def test_a_command_that_ends_before_the_first_step_is_said(
     monkeypatch.setattr("sys.executable", "false")
     with pytest.raises(UserError, match="the first step was not reached"):
         first_step(tmp_path / "run", "paper", 2, make_world("cpu", "fp32"), dict(os.environ))
+
+
+@pytest.mark.parametrize("what", ["train", "infer"])
+def test_a_compiled_step_steps(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a compiler that only traces, because the real one takes a minute."""
+    monkeypatch.setattr(
+        forms,
+        "one_tower",
+        lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 5, 224), torch.nn.Flatten()),
+    )
+    monkeypatch.setattr(forms.torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(forms, "training_step", partial(forms.training_step, num_classes=5))
+    compiled_step(what, make_world("cpu", "fp32"), 1)()

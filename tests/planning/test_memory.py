@@ -10,9 +10,9 @@ from alexnet.errors import UserError
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS, scaled
 from alexnet.parallel.world import make_world
-from alexnet.planning.kept import kept_by_stage
+from alexnet.planning.kept import Fusion, kept_by_stage
 from alexnet.planning.memory import step_memory
-from alexnet.planning.plan import is_fused
+from alexnet.planning.plan import fusion_on
 
 
 def bytes_kept(model: AlexNet, images: Tensor) -> int:
@@ -32,34 +32,34 @@ def bytes_kept(model: AlexNet, images: Tensor) -> int:
 
 
 @pytest.mark.parametrize("variant", ["paper", "one-tower", "caffenet", "original"])
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("fusion", ["all", "none"])
 def test_the_table_says_what_autograd_keeps(
-    variant: str, fused: bool, monkeypatch: pytest.MonkeyPatch
+    variant: str, fusion: Fusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not fused:
+    if fusion == "none":
         monkeypatch.setattr("alexnet.ops.stage.is_compiled_for", lambda x, window=0: False)
-    elif not is_fused(make_world("cpu", "fp32")):
+    elif fusion_on(make_world("cpu", "fp32")) != "all":
         pytest.skip("needs a C compiler")
     model = AlexNet(scaled(VARIANTS[variant], 0.25), 10).to(memory_format=torch.channels_last)
     images = torch.zeros(2, 224, 224, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
     if model.variant.image_size != 224:
         images = F.pad(images, (0, 3, 0, 3))
-    stages = kept_by_stage(model.variant, 10, 4, fused)
+    stages = kept_by_stage(model.variant, 10, 4, fusion)
     planned = 2 * (sum(stage.kept for stage in stages) - 3 * model.variant.image_size**2)
     assert bytes_kept(model, images) == pytest.approx(planned, rel=0.03)
 
 
 def test_the_paper_by_hand() -> None:
-    kept = {s.name: s.kept for s in kept_by_stage(VARIANTS["paper"], 1000, 4, fused=True)}
+    kept = {s.name: s.kept for s in kept_by_stage(VARIANTS["paper"], 1000, 4, fusion="all")}
     assert kept["image"] == 3 * 224**2 + 4 * 3 * 227**2
     assert kept["conv1"] == 4 * 96 * 55 * 55
     assert kept["relu1"] == kept["norm1"] == 0
     assert kept["pool1"] == (4 + 1) * 96 * 27 * 27  # conv2's input, and the winners
     assert kept["fc8"] == 0
-    memory = step_memory(VARIANTS["paper"], 128, "fp32", 1000, fused=True)
+    memory = step_memory(VARIANTS["paper"], 128, "fp32", 1000, fusion="all")
     assert memory.weights == memory.gradients == memory.optimizer == 4 * 60_965_224
     assert memory.cast_weights == 0
-    half = step_memory(VARIANTS["paper"], 128, "bf16", 1000, fused=True)
+    half = step_memory(VARIANTS["paper"], 128, "bf16", 1000, fusion="all")
     assert half.cast_weights == 2 * 60_965_224
     assert half.activations < 0.6 * memory.activations
 
@@ -68,7 +68,7 @@ def test_the_paper_by_hand() -> None:
 def test_the_plan_is_within_15_percent_of_a_measured_peak(width: float, batch_size: int) -> None:
     world = make_world("cpu", "fp32")
     variant = scaled(VARIANTS["paper"], width)
-    planned = step_memory(variant, batch_size, "fp32", 1000, is_fused(world)).total
+    planned = step_memory(variant, batch_size, "fp32", 1000, fusion_on(world)).total
     measured = training_peak("paper", batch_size, world, width=width).bytes
     assert planned == pytest.approx(measured, rel=0.15)
 
@@ -76,12 +76,12 @@ def test_the_plan_is_within_15_percent_of_a_measured_peak(width: float, batch_si
 def test_the_largest_batch_fits_and_one_more_does_not() -> None:
     variant = VARIANTS["paper"]
     available = 3 * 2**30
-    largest = step_memory(variant, 1, "fp32", 1000, fused=True).largest_batch(available)
+    largest = step_memory(variant, 1, "fp32", 1000, fusion="all").largest_batch(available)
     fits, does_not = (
-        step_memory(variant, largest + more, "fp32", 1000, fused=True).total for more in (0, 1)
+        step_memory(variant, largest + more, "fp32", 1000, fusion="all").total for more in (0, 1)
     )
     assert fits <= available < does_not
-    assert step_memory(variant, 1, "fp32", 1000, fused=True).largest_batch(2**20) == 0
+    assert step_memory(variant, 1, "fp32", 1000, fusion="all").largest_batch(2**20) == 0
 
 
 def test_a_step_that_cannot_run_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from alexnet.bench.turns import Turn, answering_step, synthetic_batch, training_
 from alexnet.parallel.world import World, has_bf16
 from alexnet.progress import say
 
-_COMPILER_SECONDS = {"cpu": 90, "cuda": 120}  # that a compiler may take before it is left out
+_COMPILER_SECONDS = {"cpu": 90, "cuda": 60}  # that a compiler may take before it is left out
 
 
 @dataclass(frozen=True)

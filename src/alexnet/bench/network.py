@@ -15,9 +15,14 @@ from alexnet.bench.forms import Form, best_inference, best_training, compiled, t
 from alexnet.bench.measure import Contender, Row, Share, interleaved
 from alexnet.bench.onnx_runtime import onnx_runtime
 from alexnet.bench.peers import OnBytes, stock_translation
-from alexnet.bench.turns import Turn, answering_step, synthetic_batch, training_step
+from alexnet.bench.turns import (
+    Turn,
+    answering_step,
+    our_network,
+    synthetic_batch,
+    training_step,
+)
 from alexnet.evaluation.inference import answering
-from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.layers import Layer, layer_table
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS, Variant
@@ -68,18 +73,16 @@ def bench_inference(plan: NetworkPlan, world: World) -> list[Row]:
     return rows + _waits(_answers(single, world, "latency"), single, world)
 
 
-def channels_last(variant: Variant, world: World) -> AlexNet:
-    """Our network as the training loop lays it out, convolutions in their fastest forms."""
-    model: AlexNet = AlexNet(variant).to(world.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
-    use_forms(model, choose_forms(model, dtype))
-    return model
-
-
 def _learning(variant: Variant, world: World, plan: NetworkPlan) -> Form:
-    step = training_step(channels_last(variant, world), world, plan.batch_size)
+    step = training_step(our_network(variant, world), world, plan.batch_size)
     return Form(step, f"{world.precision}, channels last")
+
+
+def _answering(model: AlexNet, world: World, plan: NetworkPlan) -> Form:
+    """As `predict` and `eval` answer."""
+    images, _ = synthetic_batch(plan.batch_size, world.device)
+    answer = answering(model, world)
+    return Form(lambda: answer(images), f"{world.precision}, channels last")
 
 
 def _stock(make: Callable[..., Callable[[], None]], world: World, plan: NetworkPlan) -> Form:
@@ -93,10 +96,8 @@ def _stock(make: Callable[..., Callable[[], None]], world: World, plan: NetworkP
 
 def _answers(plan: NetworkPlan, world: World, what: str) -> dict[str, Form | None]:
     """Every network that answers, by row name."""
-    model = channels_last(VARIANTS[plan.variant], world)
-    answer, (images, _) = answering(model, world), synthetic_batch(plan.batch_size, world.device)
-    how = f"{world.precision}, channels last"
-    forms: dict[str, Form | None] = {f"{what}/{plan.variant}": Form(lambda: answer(images), how)}
+    model = AlexNet(VARIANTS[plan.variant])
+    forms: dict[str, Form | None] = {f"{what}/{plan.variant}": _answering(model, world, plan)}
     if plan.peers:
         forms[f"{what}/one-tower"] = best_inference(world, plan.batch_size)
         forms[f"{what}/one-tower-compiled"] = compiled(what, world, plan.batch_size)

@@ -15,9 +15,8 @@ from torch import nn
 
 from alexnet.bench.measure import Row, row
 from alexnet.bench.peers import OnBytes, stock_translation
-from alexnet.bench.turns import training_step
+from alexnet.bench.turns import our_network, training_step
 from alexnet.errors import UserError
-from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS, Variant, scaled
 from alexnet.parallel.world import World
 
@@ -75,20 +74,21 @@ def training_peak(
 
 
 def _measure(network: str, batch_size: int, world: World, size: int, width: float) -> Peak:
-    _steps(_network(VARIANTS["paper"], 64, 1 / 32), 2, world, 64)
+    _steps(_network(VARIANTS["paper"], 64, 1 / 32, world), 2, world, 64)
+    if network != STOCK:
+        _network(VARIANTS[network], size, width, world)  # measures its forms, if that is to do
     before = _restart(world.device)
     if network == STOCK:
         model: nn.Module = OnBytes(stock_translation())
     else:
-        model = _network(VARIANTS[network], size, width)
+        model = _network(VARIANTS[network], size, width, world)
     _steps(model.to(world.device), batch_size, world, size, contiguous=network == STOCK)
     return Peak(_highest(world.device) - before, before)
 
 
-def _network(variant: Variant, size: int, width: float) -> nn.Module:
-    narrow = variant if width == 1.0 else scaled(variant, width)
-    model = AlexNet(narrow, image_size=size)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+def _network(variant: Variant, size: int, width: float, world: World) -> nn.Module:
+    wide = variant if width == 1.0 else scaled(variant, width)
+    return our_network(replace(wide, image_size=size), world)
 
 
 def _steps(

@@ -5,10 +5,15 @@ The one table to change when an operation learns to keep less; a test holds it t
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from alexnet.model.layers import KERNELS, STRIDES, layer_table, overhang
 from alexnet.model.segments import segments
 from alexnet.model.variants import Variant
+
+Fusion = Literal["all", "normalised", "none"]
+"""Which runs of ReLU, normalisation and pooling are one operation: every one (compiled, on a
+processor), those that normalise (Triton, on a GPU), or none."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class StageMemory:
 
 
 def kept_by_stage(
-    variant: Variant, num_classes: int, bytes_of_float: int, fused: bool
+    variant: Variant, num_classes: int, bytes_of_float: int, fusion: Fusion
 ) -> list[StageMemory]:
     """Bytes kept for each image, stage by stage, the image itself first.
 
@@ -58,14 +63,14 @@ def kept_by_stage(
         variant: the network.
         num_classes: outputs of fc8.
         bytes_of_float: of an activation, 2 in bfloat16.
-        fused: whether ReLU, normalisation and pooling run as one operation here.
+        fusion: which stages run as one operation here.
 
     Raises:
         UserError: the image is too small for the network.
     """
     side = variant.image_size
     rows = [StageMemory("image", (3, side, side), _image_bytes(variant, bytes_of_float))]
-    keeps = _keeps_in_order(variant, fused)
+    keeps = _keeps_in_order(variant, fusion)
     for layer, own, after in zip(
         layer_table(variant, num_classes), keeps, [*keeps[1:], Keeps()], strict=True
     ):
@@ -75,17 +80,21 @@ def kept_by_stage(
     return rows
 
 
-def _keeps_in_order(variant: Variant, fused: bool) -> list[Keeps]:
+def _keeps_in_order(variant: Variant, fusion: Fusion) -> list[Keeps]:
     """What each stage of the variant keeps."""
-    groups = segments(variant) if fused else tuple((name,) for name in variant.order)
     keeps: list[Keeps] = []
-    for names in groups:
-        if len(names) == 1:
-            keeps.append(_KEEPS[names[0].rstrip("0123456789")])
+    for names in segments(variant):
+        if not _are_one(names, fusion):
+            keeps += [_KEEPS[name.rstrip("0123456789")] for name in names]
         else:
             last = _FUSED_POOL if names[-1].startswith("pool") else _FUSED
             keeps += [_FUSED_FIRST, *[_FUSED] * (len(names) - 2), last]
     return keeps
+
+
+def _are_one(names: tuple[str, ...], fusion: Fusion) -> bool:
+    normalised = any(name.startswith("norm") for name in names)
+    return len(names) > 1 and (fusion == "all" or (fusion == "normalised" and normalised))
 
 
 def _image_bytes(variant: Variant, bytes_of_float: int) -> float:

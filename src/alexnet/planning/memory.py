@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from alexnet.model.layers import layer_table
 from alexnet.model.variants import Variant
-from alexnet.planning.kept import StageMemory, kept_by_stage
+from alexnet.planning.kept import Fusion, StageMemory, kept_by_stage
 
 _BYTES_OF_WEIGHT = 4  # float32 in both precisions
 _BYTES_OF_ACTIVATION = {"fp32": 4, "bf16": 2}
@@ -59,7 +59,7 @@ class StepMemory:
 
 
 def step_memory(
-    variant: Variant, batch_size: int, precision: str, num_classes: int, fused: bool
+    variant: Variant, batch_size: int, precision: str, num_classes: int, fusion: Fusion
 ) -> StepMemory:
     """The memory of a step with the 2012 rule, whose optimiser keeps one velocity.
 
@@ -68,7 +68,7 @@ def step_memory(
         batch_size: images.
         precision: fp32 or bf16, of activations; weights are float32 in both.
         num_classes: outputs of fc8.
-        fused: whether ReLU, normalisation and pooling run as one operation here.
+        fusion: which stages run as one operation here.
 
     Raises:
         UserError: the image is too small for the network.
@@ -80,6 +80,6 @@ def step_memory(
         gradients=size,
         optimizer=size,
         cast_weights=2 * parameters if precision == "bf16" else 0,
-        stages=kept_by_stage(variant, num_classes, _BYTES_OF_ACTIVATION[precision], fused),
+        stages=kept_by_stage(variant, num_classes, _BYTES_OF_ACTIVATION[precision], fusion),
         batch_size=batch_size,
     )

@@ -8,8 +8,10 @@ from alexnet.errors import UserError
 from alexnet.model.layers import layer_table
 from alexnet.model.variants import VARIANTS, Variant
 from alexnet.ops.compiled import is_compiled_for
+from alexnet.ops.lrn_fused import is_available
 from alexnet.parallel.memory import available_bytes
 from alexnet.parallel.world import World
+from alexnet.planning.kept import Fusion
 from alexnet.planning.memory import StepMemory, step_memory
 from alexnet.planning.timing import StepTime, estimated_time, measured_time
 from alexnet.progress import say
@@ -82,7 +84,7 @@ def make_plan(
     chosen = VARIANTS[variant]
     if image_size is not None:
         chosen = replace(chosen, image_size=image_size)
-    memory = step_memory(chosen, batch_size, world.precision, classes, is_fused(world))
+    memory = step_memory(chosen, batch_size, world.precision, classes, fusion_on(world))
     available = available_bytes(world.device)
     usable = int(_USABLE * available)
     fits = memory.total <= usable
@@ -103,6 +105,9 @@ def make_plan(
     )
 
 
-def is_fused(world: World) -> bool:
-    """Whether the stages after a convolution run as one operation on this device."""
-    return is_compiled_for(torch.empty(1, 1, 1, 1, device=world.device))
+def fusion_on(world: World) -> Fusion:
+    """Which stages after a convolution run as one operation on this device."""
+    activations = torch.empty(1, 1, 1, 1, device=world.device)
+    if is_compiled_for(activations):
+        return "all"
+    return "normalised" if is_available(activations) else "none"

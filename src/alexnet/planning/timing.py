@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from alexnet.bench.ceilings import matmul_ceiling, training_operations
-from alexnet.bench.turns import Turn, training_step
+from alexnet.bench.turns import Turn, our_network, training_step
 from alexnet.model.layers import layer_table
-from alexnet.model.network import AlexNet
 from alexnet.model.variants import Variant
 from alexnet.parallel.world import World
 
@@ -24,8 +21,7 @@ class StepTime:
 
 def measured_time(variant: Variant, num_classes: int, batch_size: int, world: World) -> StepTime:
     """Do a few steps on synthetic images: one that does not count, then as many as take 1 s."""
-    model = AlexNet(variant, num_classes).to(world.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = our_network(variant, world, num_classes)
     size = variant.image_size
     step = training_step(model, world, batch_size, image_size=size, num_classes=num_classes)
     speed = Turn(batch_size, None, world.device).speed(step, 1.0)()
