@@ -106,9 +106,9 @@ _device = click.option(
 )
 _views = click.option(
     "--views",
-    type=click.Choice(["1", "10"]),
+    type=click.Choice(["1", "9", "10"]),
     default=None,
-    help="Centre patch, or the paper's ten patches with probabilities averaged.",
+    help="Centre patch, the paper's ten patches averaged, or nine as for CIFAR-10.",
 )
 
 
@@ -203,7 +203,7 @@ def _show_run(result: dict[str, Any], as_json: bool) -> None:
 
 def _errors_in_words(result: dict[str, Any]) -> str:
     low, high = result["top1_error_interval"]
-    views = "centre patch" if result["views"] == 1 else "ten patches"
+    views = {1: "centre patch", 9: "nine patches", 10: "ten patches"}[result["views"]]
     top5 = f", top-5 error {result['top5_error']:.2%}" if result.get("classes", 6) > 5 else ""
     return (
         f"top-1 error {result['top1_error']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5} "

@@ -18,9 +18,9 @@ from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
+from alexnet.model.build import Network, build_network
+from alexnet.model.catalog import resolve
 from alexnet.model.forms import choose_forms, use_forms
-from alexnet.model.network import AlexNet
-from alexnet.model.variants import resolve
 from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.world import World, make_world
@@ -168,7 +168,7 @@ def _run(run: Path, config: Config) -> dict[str, Any]:
 
 def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, MetricsLog]:
     """The state of the run: new, or as the last checkpoint has it."""
-    model = AlexNet(resolve(config.model), len(data.source.classes), seed=config.train.seed)
+    model = build_network(resolve(config.model), len(data.source.classes), config.train.seed)
     model.classes = tuple(data.source.classes)
     model.stored_size = config.data.size
     model.training_data = data.manifest()
@@ -187,7 +187,7 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
     return state, MetricsLog(run / "metrics.jsonl", state.position.metrics_bytes)
 
 
-def _forms(run: Path, model: AlexNet, world: World) -> dict[str, str]:
+def _forms(run: Path, model: Network, world: World) -> dict[str, str]:
     """How the run computes its convolutions: chosen once, or resumption would change bits."""
     path = run / "forms.json"
     if path.exists():
@@ -198,7 +198,7 @@ def _forms(run: Path, model: AlexNet, world: World) -> dict[str, str]:
     return chosen
 
 
-def _feed(config: Config, data: Data, model: AlexNet) -> TrainingFeed:
+def _feed(config: Config, data: Data, model: Network) -> TrainingFeed:
     return TrainingFeed(
         images=data.train,
         components=data.statistics.components,
