@@ -163,7 +163,7 @@ def cifar_18(facts: DataFacts) -> Config:
             layer_decays=(("fc10", 1.0),),
         ),
         schedule=ScheduleConfig(kind="steps", milestones=(121, 131)),
-        train=TrainConfig(epochs=140, batch_size=128),
+        train=TrainConfig(epochs=140, batch_size=128, precision="fp32"),
     )
 
 
@@ -189,7 +189,7 @@ def cifar_13(facts: DataFacts) -> Config:
             layer_decays=(("conv1", 0.0), ("conv2", 0.0)),
         ),
         schedule=ScheduleConfig(kind="steps", milestones=(501, 511)),
-        train=TrainConfig(epochs=520, batch_size=128),
+        train=TrainConfig(epochs=520, batch_size=128, precision="fp32"),
         evaluation=EvaluationConfig(views=9),
     )
 

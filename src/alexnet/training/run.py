@@ -3,7 +3,7 @@
 import fcntl
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -68,8 +68,12 @@ def train(
     return resume(create_run(config, None if out is None else Path(out)))
 
 
-def resume(run: str | Path) -> dict[str, Any]:
+def resume(run: str | Path, enough: Callable[[], bool] | None = None) -> dict[str, Any]:
     """Continue a run from its last checkpoint, or from the start if it never saved.
+
+    Args:
+        run: its directory.
+        enough: asked before every step; where it says so the run stops as if interrupted.
 
     Raises:
         UserError, InterruptedRunError: as for `train`.
@@ -83,7 +87,7 @@ def resume(run: str | Path) -> dict[str, Any]:
             say(f"{run} is finished already")
             return dict(json.loads(result.read_text(encoding="utf-8")))
         try:
-            return _run(run, read_config(run / "config.json"))
+            return _run(run, read_config(run / "config.json"), enough)
         except CannotWriteError as error:
             raise CannotWriteError(
                 f"{error}; what was saved before is intact, then: alexnet train --resume {run}"
@@ -126,14 +130,14 @@ def create_run(config: Config, out: Path | None) -> Path:
     return out
 
 
-def _run(run: Path, config: Config) -> dict[str, Any]:
+def _run(run: Path, config: Config, enough: Callable[[], bool] | None = None) -> dict[str, Any]:
     world = make_world(config.train.device, config.train.precision)
     write_text(run / "environment.json", json.dumps(describe_environment(world), indent=2) + "\n")
     began = time.monotonic()
     data = load_data(config, world)
     check_same_data(run, data)
     state, metrics = _state(run, config, world, data)
-    with stop_request() as stop:
+    with stop_request(enough) as stop:
         around = Surroundings(
             config=config,
             world=world,
