@@ -43,7 +43,7 @@ def plan(setting: Setting, measured: Measured) -> Sequence[Run]:
             best = min(tried.values(), default=math.inf)
             runs.append(_run(setting, units, power, _SEARCH_SEED, best * _SLACK))
         elif math.isfinite(min(tried.values())):
-            best_power = min(tried, key=lambda p: tried[p])
+            best_power = _best(tried, _FIRST_GUESS[units])
             seeds = range(1, setting.scale.seeds + 1)
             runs += seeded([_run(setting, units, best_power, 1, math.inf)], seeds)
     return runs
@@ -55,7 +55,7 @@ def find(setting: Setting, measured: Measured) -> Finding:
     goal = f"{setting.scale.cifar.goal:.1%} training error".replace(".0%", " %")
     for units in _UNITS:
         tried = _tried(measured, units)
-        best = min(tried, key=lambda p: tried[p]) if tried else 0
+        best = _best(tried, _FIRST_GUESS[units])
         arm = _arm(units, best)
         epochs[units] = [
             value
@@ -91,6 +91,7 @@ def _run(setting: Setting, units: str, power: int, seed: int, give_up: float) ->
             seed=seed,
             precision="fp32",
             log_every_steps=_LOG_EVERY if scale.steps is None else 1,
+            evaluate_every_epochs=scale.most_epochs,
             alarm=False,
         ),
     )
@@ -158,8 +159,13 @@ def _next_power(tried: dict[int, float], first: int) -> int | None:
     if not math.isfinite(min(tried.values())):
         wanted = [first + step for step in (1, -1, 2, -2, 3)]
         return next((power for power in wanted if power not in tried), None)
-    best = min(tried, key=lambda power: tried[power])
+    best = _best(tried, first)
     return next((power for power in (best + 1, best - 1) if power not in tried), None)
+
+
+def _best(tried: dict[int, float], first: int) -> int:
+    """The fastest rate; of equals the one nearest to where the search began."""
+    return min(tried, key=lambda power: (tried[power], abs(power - first)), default=first)
 
 
 def _searched(measured: Measured, units: str) -> str:
