@@ -1,11 +1,40 @@
 """Every claim by name."""
 
-from alexnet.claims import relu
+from alexnet.claims import (
+    augmentation,
+    depth,
+    dropout,
+    normalization,
+    normalization_photographs,
+    overlapping_pooling,
+    relu,
+    retrieval,
+    specialization,
+    tables,
+    ten_views,
+    two_columns,
+)
 from alexnet.claims.claim import Claim
 from alexnet.errors import UserError
 from alexnet.suggest import unknown
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (relu.CLAIM,)}
+CLAIMS: dict[str, Claim] = {
+    module.CLAIM.name: module.CLAIM
+    for module in (
+        relu,
+        normalization,
+        normalization_photographs,
+        overlapping_pooling,
+        two_columns,
+        augmentation,
+        dropout,
+        depth,
+        ten_views,
+        tables,
+        specialization,
+        retrieval,
+    )
+}
 
 
 def find_claim(name: str) -> Claim:
