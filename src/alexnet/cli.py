@@ -412,3 +412,22 @@ def reproduce(
     if as_json:
         return click.echo(json.dumps(documents))
     return click.echo("\n\n".join("\n".join(result_lines(document)) for document in documents))
+
+
+@verbs.command()
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--data", help="Images to show; default: those of the run.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
+@click.option("--images", type=click.IntRange(min=1), default=8, help="How many to show.  [8]")
+@_device
+@_as_json
+def figures(
+    run_directory: Path, data: str | None, out: Path, images: int, device: str | None, as_json: bool
+) -> None:
+    """Draw what RUN has learned: kernels, predictions, neighbours, evidence, activations."""
+    from alexnet.figures.draw import draw
+
+    result = draw(run_directory, out, data, images, device or "auto")
+    if as_json:
+        return click.echo(json.dumps(result))
+    return click.echo(f"{len(result['figures'])} figures; page {result['page']}")

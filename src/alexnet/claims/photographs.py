@@ -45,6 +45,8 @@ def reference(setting: Setting) -> Config:
             epochs=scale.epochs,
             steps=scale.steps,
             batch_size=scale.batch_size,
+            # On processors, layers this narrow are six times slower in bf16 than in fp32.
+            precision="fp32" if scale.width < 1.0 else "auto",
             alarm=scale.steps is None,
         ),
     )

@@ -29,7 +29,7 @@ def features(
     """The output of a named stage for the centre patch of every image, (N, units)."""
     side = model.variant.image_size
     view = center_view(images.store.size, side)
-    model = model.to(world.device).eval()
+    model = model.to(world.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     blocks = []
     with Meter(f"computing {stage}", len(images), silent=not show_progress) as meter:
         for start in range(0, len(images), batch_size):
@@ -45,7 +45,7 @@ def features(
 
 
 def pixels(images: ImageSet, side: int) -> Floats:
-    """The raw pixels of the centre patches, (N, 3 * side * side): what features must be better than."""
+    """The raw pixels of the centre patches, (N, 3 * side * side), which features must surpass."""
     view = center_view(images.store.size, side)
     count = len(images)
     step = 256

@@ -1,0 +1,45 @@
+"""How every figure looks. Colours that all kinds of colour vision tell apart (Okabe and Ito)."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, RULE = "#1b1f24", "#5b6570", "#d5dae0"
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+MAP = "cividis"  # of magnitudes: even in lightness, the same for all kinds of colour vision
+SIGNED = "PuOr"  # of values around zero
+
+Picture = npt.NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure on white, inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def show(axes: "Axes", picture: npt.NDArray[Any], **options: Any) -> Any:
+    """A picture without axes."""
+    axes.set_axis_off()
+    return axes.imshow(picture, interpolation=options.pop("interpolation", "nearest"), **options)
+
+
+def plain(axes: "Axes", title: str = "") -> None:
+    """A plot with no more lines than it needs."""
+    axes.set_title(title, loc="left", fontsize=9, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(MUTED)
+    axes.tick_params(labelsize=8, colors=MUTED, length=2.5)
+
+
+def shorten(text: str, most: int = 22) -> str:
+    """A class name that fits beside a bar."""
+    first = text.split(",")[0]
+    return first if len(first) <= most else first[: most - 1].rstrip() + "…"
