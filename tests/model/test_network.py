@@ -167,9 +167,7 @@ STAGES = {
 STAGES |= dict.fromkeys(
     ("paper-literal", "half", "no-exchange", "no-exchange-150", "caffe"), STAGES["paper"]
 )
-STAGES |= {
-    f"without-conv{n}": STAGES["paper"].replace(f"conv{n} relu{n} ", "") for n in (3, 4, 5)
-}
+STAGES |= {f"without-conv{n}": STAGES["paper"].replace(f"conv{n} relu{n} ", "") for n in (3, 4, 5)}
 
 
 @pytest.mark.parametrize("name", VARIANTS)

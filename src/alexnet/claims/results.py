@@ -1,7 +1,6 @@
 """Result files: one JSON document for each claim and scale, complete enough to be believed."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,8 +94,3 @@ def number(value: float) -> str:
     """Three figures that matter, never an exponent."""
     size = abs(value)
     return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
-
-
-def table_columns() -> Sequence[str]:
-    """The columns of a printed table of results."""
-    return ("quantity", "paper", "authors' logs", "measured (95 % interval) ± spread", "seeds")
