@@ -151,8 +151,8 @@ def test_changes_of_a_configuration() -> None:
     assert off.order == CIFAR_VARIANTS["cifar-19"].order
     narrow = resolve(ModelConfig(variant="cifar-11", width=0.25, activation="tanh"))
     model = build_network(narrow, 10)
-    assert [tuple(x.shape[1:])[0] for n, x in model.activations(pictures(1, 24)).items() if n in (
-        "conv1", "conv2", "local3", "local4", "fc10")] == [16, 16, 16, 8, 10]  # fmt: skip
+    stages = model.activations(pictures(1, 24))
+    assert [stages[name].shape[1] for name in narrow.weight_layers] == [16, 16, 16, 8, 10]
     assert isinstance(model.get_submodule("relu3"), nn.Tanh)
     for change, message in (
         ({"columns": 2}, "no model.columns"),
@@ -166,6 +166,13 @@ def test_changes_of_a_configuration() -> None:
     with pytest.raises(UserError, match="cifar-18"):
         resolve(ModelConfig(variant="cifar-17"))
     assert list(ALL_VARIANTS) == [*VARIANTS, *CIFAR_VARIANTS]
+
+
+def test_a_narrow_net_can_be_as_loud_as_the_full_one() -> None:
+    narrow = resolve(ModelConfig(width=0.25, weight_gain=2.0))
+    assert narrow.weight_std == (0.01, 0.02, 0.06, 0.06, 0.06, 0.02, 0.02, 0.02)
+    with pytest.raises(UserError, match="weight_gain"):
+        resolve(ModelConfig(variant="one-tower", weight_gain=2.0))
 
 
 def small(name: str) -> AlexNet:

@@ -136,6 +136,8 @@ def resolve_cifar(config: ModelConfig) -> CifarVariant:
     for key in ("pooling", "columns", "dropout"):
         if getattr(config, key) is not None:
             raise UserError(f"{variant.name} has no model.{key} to change; leave it out")
+    if config.weight_gain != 1.0:
+        raise UserError(f"{variant.name} has no model.weight_gain to change; leave it out")
     if config.activation is not None:
         variant = replace(variant, activation=config.activation)
     if config.normalization and not any("norm" in stage for stage in variant.order):

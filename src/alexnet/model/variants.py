@@ -229,6 +229,8 @@ def resolve(config: ModelConfig) -> Variant:
         variant = replace(variant, image_size=config.image_size)
     if config.width != 1.0:
         variant = scaled(variant, config.width)
+    if config.weight_gain != 1.0:
+        variant = louder(variant, config.weight_gain)
     if any(channels % variant.columns for channels in variant.widths):
         raise UserError(
             f"model.columns={variant.columns} does not divide the widths of {variant.name}, "
@@ -258,6 +260,18 @@ def scaled(variant: Variant, width: float) -> Variant:
         hidden=scale(variant.hidden),
         fc6_hidden=scale(variant.fc6_hidden) if variant.fc6_hidden else None,
     )
+
+
+def louder(variant: Variant, gain: float) -> Variant:
+    """The same network with the initial weights of every layer but conv1 multiplied.
+
+    Raises:
+        UserError: its initial weights are not given by the table.
+    """
+    if variant.weight_std is None:
+        raise UserError(f"{variant.name} draws its weights by torch's rule; leave weight_gain out")
+    first, *others = variant.weight_std
+    return replace(variant, weight_std=(first, *(gain * std for std in others)))
 
 
 def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
