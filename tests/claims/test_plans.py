@@ -96,7 +96,7 @@ def test_the_place_of_the_data_does_not_name_a_run_but_its_name_does() -> None:
 
 
 def train_row(epoch: float, error: float | None) -> dict[str, object]:
-    return {"split": "train", "epoch": epoch, "top1_error": error}
+    return {"split": "train", "epoch": epoch, "top1_error": error, "loss": error}
 
 
 def test_epochs_until_by_hand() -> None:
@@ -108,3 +108,11 @@ def test_epochs_until_by_hand() -> None:
     assert epochs_until([train_row(0.5, None), *rows], 0.25) is None  # the loss was lost
     validation = {"split": "val", "epoch": 0.1, "top1_error": 0.0}
     assert epochs_until([validation, *rows], 0.25) == pytest.approx(0.75 + 0.5 / 3)
+
+
+def test_one_lucky_batch_is_not_the_goal() -> None:
+    """A row of a hundredth of an epoch is joined with the next: (0.01 x 0.2 + 0.49 x 0.4) / 0.5."""
+    rows = [train_row(0.5, 0.5), train_row(0.51, 0.2), train_row(1.0, 0.4)]
+    assert epochs_until(rows, 0.25) is None
+    joined = (0.01 * 0.2 + 0.49 * 0.4) / 0.5
+    assert epochs_until(rows, joined) == pytest.approx(0.75)

@@ -104,7 +104,7 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float 
         return difference, difference
     # Welch and Satterthwaite's degrees of freedom.
     shares = sum(part**2 / (len(v) - 1) for part, v in zip(parts, (a, b), strict=True))
-    reach = _quantile(variance**2 / shares) * math.sqrt(variance)
+    reach = _quantile(float(variance**2 / shares)) * math.sqrt(variance)
     return difference - reach, difference + reach
 
 

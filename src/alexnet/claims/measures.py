@@ -1,6 +1,5 @@
 """What is measured of a finished run. Each function takes a run directory and returns numbers."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,22 +48,30 @@ def epochs_until(rows: list[dict[str, Any]], error: float) -> float | None:
     """Epochs until the training error first is below `error`, interpolated; None: never.
 
     A row holds the error on the images since the row before it, each seen before its update, as
-    cuda-convnet prints it; it counts for the middle of that stretch.
+    cuda-convnet prints it. Rows are joined until they span a fifth of an epoch, because a few
+    batches are chance; what is joined counts for its middle.
     """
     before: tuple[float, float] | None = None
-    begin = 0.0
+    begin = end = wrong = 0.0  # of the stretch: its epochs, and error times length
     for row in (row for row in rows if row["split"] == "train"):
-        middle, begin = (begin + row["epoch"]) / 2, row["epoch"]
         value = row["top1_error"]
-        if value is None or not math.isfinite(value):
+        if value is None or row["loss"] is None:
             return None
-        if value <= error:
-            if before is None or before[1] == value:
-                return float(middle)
-            share = (before[1] - error) / (before[1] - value)
-            return float(before[0] + share * (middle - before[0]))
-        before = (middle, value)
+        wrong += value * (row["epoch"] - end)
+        end = row["epoch"]
+        if end - begin < _STRETCH:
+            continue
+        here = ((begin + end) / 2, wrong / (end - begin))
+        if here[1] <= error:
+            if before is None:
+                return float(here[0])
+            share = (before[1] - error) / (before[1] - here[1])
+            return float(before[0] + share * (here[0] - before[0]))
+        before, begin, wrong = here, end, 0.0
     return None
+
+
+_STRETCH = 0.2  # epochs
 
 
 def errors_of_views(run: Path) -> Values:
@@ -144,8 +151,8 @@ def neighbor_precision(run: Path) -> Values:
     hidden = [features(model, images, stage, world) for images in (queries, gallery)]
     raw = [pixels(images, model.variant.image_size) for images in (queries, gallery)]
     return {
-        name: 100.0 * precision(nearest(*vectors, _NEIGHBORS)[0], queries.labels, gallery.labels)
-        for name, vectors in (("hidden", hidden), ("pixels", raw))
+        name: 100.0 * precision(nearest(a, b, _NEIGHBORS)[0], queries.labels, gallery.labels)
+        for name, (a, b) in (("hidden", hidden), ("pixels", raw))
     }
 
 

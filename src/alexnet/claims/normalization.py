@@ -71,9 +71,7 @@ def find(setting: Setting, measured: Measured) -> Finding:
 def _shortened(config: Config, epochs: int, setting: Setting) -> Config:
     """The authors' recipe in so many epochs, both drops of the rate at the 18 % net's moments."""
     scale = setting.scale.cifar
-    milestones = (round(epochs * 6 / 7) + 1, round(epochs * 13 / 14) + 1)
-    if milestones[0] == milestones[1]:
-        milestones = milestones[:1]
+    milestones = tuple(sorted({round(epochs * 6 / 7) + 1, round(epochs * 13 / 14) + 1}))
     return replace(
         config,
         recipe=f"{config.recipe}-{setting.scale.name}",

@@ -123,8 +123,8 @@ def _enough(run: Path, error: float, epochs: float) -> bool:
     trainings = [row for row in read_metrics(run / "metrics.jsonl") if row["split"] == "train"]
     if not trainings:
         return False
-    last = trainings[-1]
-    return last["loss"] is None or last["top1_error"] <= error or last["epoch"] > epochs
+    lost = trainings[-1]["loss"] is None
+    return lost or trainings[-1]["epoch"] > epochs or epochs_until(trainings, error) is not None
 
 
 def _arm(units: str, power: int) -> str:

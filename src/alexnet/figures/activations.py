@@ -25,7 +25,7 @@ def maps_figure(
     """
     across = _ACROSS * columns
     figure = new_figure(0.8 * across + 1.6, (0.82 * _DOWN + 0.3) * len(stages))
-    left, right = figure.subfigures(1, 2, width_ratios=[1.6, 0.8 * across])
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.6, 0.8 * across])[0]
     axes = left.subplots()
     show(axes, picture)
     axes.set_title("input", fontsize=9, color=INK)

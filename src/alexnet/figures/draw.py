@@ -175,7 +175,6 @@ def _neighbors(subject: Subject) -> list[Sheet]:
                 ]
                 for row, row_distances in zip(places, distances, strict=True)
             ],
-            space,
         )
         caption = (
             "The first picture of a row is a validation image, the others its nearest training "
@@ -240,7 +239,8 @@ def _statistics(subject: Subject) -> list[Sheet]:
             "statistics",
             "Weights and activations in numbers",
             f"Left: the size of each layer's weights as drawn from the seed and now. Middle: its "
-            f"outputs over {count} validation images. Right: units that never answer are dead.",
+            f"outputs before the ReLU over {count} validation images (5, 25, 50, 75 and 95 %). "
+            "Right: units that never answer are dead.",
             figure,
         )
     ]

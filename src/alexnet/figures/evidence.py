@@ -96,6 +96,8 @@ def evidence_figure(
         names: (label, class that the maps are about, its probability).
         occlusion, gradient: the maps.
     """
+    from matplotlib.ticker import PercentFormatter
+
     count = len(pictures)
     figure = new_figure(1.75 * count + 0.9, 5.9)
     rows = figure.subplots(3, count, squeeze=False)
@@ -123,11 +125,14 @@ def evidence_figure(
                 cmap=SIGNED,
                 vmin=-reach,
                 vmax=reach,
-                alpha=0.75,
+                alpha=np.clip(1.6 * np.abs(found) / reach, 0.0, 0.9),  # nothing hides nothing
                 interpolation="bilinear",
             )
         if scaled:
             bar = figure.colorbar(drawn, ax=list(rows[row]), fraction=0.03, pad=0.01)
+            if bar.solids is not None:
+                bar.solids.set_alpha(1.0)
+            bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
             bar.ax.tick_params(labelsize=7, colors=MUTED)
             bar.outline.set_visible(False)
         rows[row, 0].text(

@@ -72,9 +72,11 @@ def selectivity_figure(kernels: npt.NDArray[np.floating[Any]]) -> "Figure":
             median, row - 0.36, f"median {median:.2f}", ha="center", va="bottom", fontsize=7.5
         )
     axes.axvline(_RANDOM, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-    axes.text(_RANDOM, 1.62, " random weights", fontsize=7.5, color=MUTED, va="bottom", ha="center")
+    axes.text(
+        _RANDOM - 0.01, -0.7, "random weights", fontsize=7.5, color=MUTED, va="top", ha="right"
+    )
     axes.set_yticks([0, 1], [name for name, _, _ in _SERIES])
-    axes.set_ylim(1.6, -0.6)
+    axes.set_ylim(1.5, -0.8)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("colour selectivity: 0 ignores colour, 1 sees nothing else", fontsize=8)
     plain(axes)

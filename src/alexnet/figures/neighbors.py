@@ -9,14 +9,13 @@ if TYPE_CHECKING:
 
 
 def neighbors_figure(
-    queries: list[tuple[Picture, str]], found: list[list[tuple[Picture, str, float]]], space: str
+    queries: list[tuple[Picture, str]], found: list[list[tuple[Picture, str, float]]]
 ) -> "Figure":
     """A row for each query; neighbours of its own class have a solid blue frame, others dashed.
 
     Args:
         queries: picture and class.
         found: for each query its neighbours, nearest first: picture, class, distance.
-        space: in which the distances are.
     """
     across = 1 + len(found[0])
     figure = new_figure(1.25 * across, 1.5 * len(queries) + 0.3)
@@ -32,16 +31,8 @@ def neighbors_figure(
             for spine in cell.spines.values():
                 spine.set_edgecolor(BLUE if same else ORANGE)
                 spine.set_linewidth(2.5)
-                spine.set_linestyle("-" if same else (0, (2, 1)))
+                spine.set_capstyle("butt")
+                spine.set_linestyle("-" if same else (0, (3, 1.5)))
             words = f"{shorten(its_name, 14)}\n{distance:.3g}"
             cell.set_title(words, fontsize=7, color=MUTED)
-    cells[0, 0].annotate(
-        f"distances in {space}",
-        (0, 1),
-        xycoords="figure fraction",
-        xytext=(4, -9),
-        textcoords="offset points",
-        fontsize=7.5,
-        color=MUTED,
-    )
     return figure

@@ -28,6 +28,8 @@ def panels_figure(
         probabilities: (N, C).
         classes: the names.
     """
+    from matplotlib.patheffects import withStroke
+
     rows = -(-len(pictures) // _ACROSS)
     figure = new_figure(2.1 * _ACROSS, 3.5 * rows)
     cells = figure.subplots(2 * rows, _ACROSS, squeeze=False, height_ratios=[1.7, 1.0] * rows)
@@ -53,7 +55,15 @@ def panels_figure(
             )
             mark = "✓ " if right else ""
             name = f"{mark}{shorten(classes[index])}"
-            below.text(0.02, place, name, va="center", fontsize=8, color=INK)
+            below.text(
+                0.02,
+                place,
+                name,
+                va="center",
+                fontsize=8,
+                color=INK,
+                path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.8)],
+            )
             below.text(
                 0.99, place, f"{value:.0%}", va="center", ha="right", fontsize=7, color=MUTED
             )

@@ -70,6 +70,8 @@ def layer_statistics(model: Network, seed: int, images: Tensor) -> list[LayerSta
 
 def statistics_figure(rows: list[LayerStatistics]) -> "Figure":
     """Size of the weights before and after, the outputs, and how often units answer."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     figure = new_figure(9.0, 2.9)
     weights, outputs, units = figure.subplots(1, 3)
     places = np.arange(len(rows))
@@ -85,19 +87,22 @@ def statistics_figure(rows: list[LayerStatistics]) -> "Figure":
     weights.plot([r.before for r in rows], places, "o", color=MUTED, label="at the start")
     weights.plot([r.after for r in rows], places, "s", color=BLUE, label="now")
     weights.set_xscale("log")
+    weights.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    weights.xaxis.set_minor_formatter(NullFormatter())
     weights.legend(fontsize=7, frameon=False)
     plain(weights, "root mean square of the weights")
     outputs.axvline(0, color=MUTED, linewidth=0.8)
     outputs.set_xscale("symlog", linthresh=1.0)
-    plain(outputs, "outputs before the ReLU: 5, 25, 50, 75, 95 %")
+    plain(outputs, "outputs before the ReLU")
+    hidden = rows[:-1]  # the last layer has no ReLU
     shares = [
-        ("for no image", ORANGE, [float((r.active == 0).mean()) for r in rows]),
-        ("for some", RULE, [float(((r.active > 0) & (r.active < 1)).mean()) for r in rows]),
-        ("for every image", BLUE, [float((r.active == 1).mean()) for r in rows]),
+        ("for no image", ORANGE, [float((r.active == 0).mean()) for r in hidden]),
+        ("for some", RULE, [float(((r.active > 0) & (r.active < 1)).mean()) for r in hidden]),
+        ("for every image", BLUE, [float((r.active == 1).mean()) for r in hidden]),
     ]
-    left = np.zeros(len(rows))
+    left = np.zeros(len(hidden))
     for label, color, values in shares:
-        units.barh(places, values, left=left, color=color, label=label, height=0.7)
+        units.barh(places[:-1], values, left=left, color=color, label=label, height=0.7)
         left += np.array(values)
     units.set_xlim(0, 1)
     units.legend(

@@ -98,8 +98,9 @@ def choose(measured: Evaluation, count: int) -> npt.NDArray[np.int64]:
         wanted = (predicted == labels) == (number % 2 == 0)
         pool = np.flatnonzero((labels == label) & wanted)
         pool = pool[~np.isin(pool, chosen)]
-        if not len(pool):
-            pool = np.flatnonzero(~np.isin(np.arange(len(labels)), chosen))
+        for others in (labels == label, np.full(len(labels), True)):  # where there is none
+            if not len(pool):
+                pool = np.setdiff1d(np.flatnonzero(others), chosen)
         chosen.append(int(pool[np.argsort(own[pool], kind="stable")[len(pool) // 2]]))
     return np.array(chosen, dtype=np.int64)
 
