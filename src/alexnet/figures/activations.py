@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.figures.style import INK, MAP, MUTED, Picture, new_figure, show
+from alexnet.figures.style import INK, MAP, MUTED, Picture, mosaic, new_figure, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,26 +23,22 @@ def maps_figure(
         stages: (C, H, W) of each stage to show, in order.
         columns: how many columns the channels divide into.
     """
-    across = _ACROSS * columns
-    figure = new_figure(0.8 * across + 1.6, (0.82 * _DOWN + 0.3) * len(stages))
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.6, 0.8 * across])[0]
-    axes = left.subplots()
+    figure = new_figure(4.6 * columns + 1.4, 1.45 * len(stages))
+    grid = figure.add_gridspec(len(stages), columns + 1, width_ratios=[1.3, *([4.6] * columns)])
+    axes = figure.add_subplot(grid[0, 0])
     show(axes, picture)
-    axes.set_title("input", fontsize=9, color=INK)
-    parts = right.subfigures(len(stages), columns, squeeze=False)
-    for row, (name, maps) in zip(parts, stages.items(), strict=True):
+    axes.set_title("input", loc="left", fontsize=8, color=INK)
+    for row, (name, maps) in enumerate(stages.items()):
         highest = float(maps.max()) or 1.0
-        for index, (part, group) in enumerate(zip(row, np.split(maps, columns), strict=True)):
+        for index, group in enumerate(np.split(maps, columns)):
             strongest = np.argsort(-group.max(axis=(1, 2)), kind="stable")[: _ACROSS * _DOWN]
+            whole, _ = mosaic(group[strongest], _ACROSS, max(1, group.shape[-1] // 12))
+            axes = figure.add_subplot(grid[row, index + 1])
+            show(axes, whole, cmap=MAP, vmin=0.0, vmax=highest)
+            axes.set_anchor("W")
             where = f", column {'ab'[index]}" if columns == 2 else ""
-            part.suptitle(
-                f"{name}{where}: {len(strongest)} strongest of {len(group)}",
-                fontsize=8,
-                color=MUTED,
-            )
-            cells = part.subplots(_DOWN, _ACROSS, squeeze=False).ravel()
-            for cell in cells:
-                cell.set_axis_off()
-            for cell, number in zip(cells, strongest, strict=False):
-                show(cell, group[number], cmap=MAP, vmin=0.0, vmax=highest)
+            axes.set_title(
+                f"{name}{where}: {len(strongest)} strongest of {len(group)} maps",
+                loc="left", fontsize=8, color=MUTED,
+            )  # fmt: skip
     return figure

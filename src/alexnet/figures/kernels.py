@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.evaluation.kernels import color_selectivity, compare_columns
-from alexnet.figures.style import BLUE, INK, MUTED, ORANGE, new_figure, plain, show
+from alexnet.figures.style import BLUE, INK, MUTED, ORANGE, mosaic, new_figure, plain, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,18 +20,22 @@ def kernels_figure(kernels: npt.NDArray[np.floating[Any]], columns: int) -> "Fig
     """All kernels (K, 3, h, w) in panels by column, a bar below each for its colour selectivity."""
     groups = np.split(np.asarray(kernels, dtype=np.float64), columns)
     rows = -(-len(groups[0]) // _ACROSS)
-    figure = new_figure(5.0 * columns, 0.72 * rows + 0.5)
-    panels = figure.subfigures(1, columns, squeeze=False)[0]
-    for index, (panel, group) in enumerate(zip(panels, groups, strict=True)):
+    figure = new_figure(5.0 * columns, 0.72 * rows + 0.4)
+    panels = figure.subplots(1, columns, squeeze=False)[0]
+    for index, (axes, group) in enumerate(zip(panels, groups, strict=True)):
+        values = color_selectivity(group)
+        side = group.shape[-1]
+        below = max(1, side // 4)
+        pictures = np.stack([kernel_picture(kernel) for kernel in group])
+        whole, places = mosaic(pictures, _ACROSS, max(1, side // 6), below)
+        show(axes, np.where(np.isnan(whole), 1.0, whole))
+        for value, (top, left) in zip(values, places, strict=True):
+            _bar(axes, float(value), top + side + below / 2 - 0.5, left - 0.5, side)
         title = f"column {'ab'[index]}" if columns == 2 else "all kernels"
-        mean = float(np.nanmean(color_selectivity(group)))
-        panel.suptitle(f"{title}: mean colour selectivity {mean:.2f}", fontsize=10, color=INK)
-        cells = panel.subplots(rows, _ACROSS, squeeze=False).ravel()
-        for cell in cells:
-            cell.set_axis_off()
-        for cell, kernel, value in zip(cells, group, color_selectivity(group), strict=False):
-            show(cell, kernel_picture(kernel))
-            _bar(cell, float(value))
+        axes.set_title(
+            f"{title}: mean colour selectivity {np.nanmean(values):.2f}",
+            loc="left", fontsize=10, color=INK,
+        )  # fmt: skip
     return figure
 
 
@@ -41,16 +45,12 @@ def kernel_picture(kernel: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floa
     return (0.5 + 0.5 * kernel / largest).transpose(1, 2, 0)
 
 
-def _bar(cell: Any, value: float) -> None:
-    """Full width is a selectivity of 1."""
-    place = {"transform": cell.transAxes, "clip_on": False}
-    cell.plot(
-        [0, 1], [-0.09, -0.09], color="#e6e9ed", linewidth=2.5, solid_capstyle="butt", **place
-    )
+def _bar(axes: Any, value: float, height: float, left: float, length: int) -> None:
+    """Full length is a selectivity of 1."""
+    line = {"linewidth": 2.5, "solid_capstyle": "butt"}
+    axes.plot([left, left + length], [height, height], color="#e6e9ed", **line)
     if np.isfinite(value):
-        cell.plot(
-            [0, value], [-0.09, -0.09], color=INK, linewidth=2.5, solid_capstyle="butt", **place
-        )
+        axes.plot([left, left + value * length], [height, height], color=INK, **line)
 
 
 def selectivity_figure(kernels: npt.NDArray[np.floating[Any]]) -> "Figure":

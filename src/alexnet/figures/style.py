@@ -31,6 +31,35 @@ def show(axes: "Axes", picture: npt.NDArray[Any], **options: Any) -> Any:
     return axes.imshow(picture, interpolation=options.pop("interpolation", "nearest"), **options)
 
 
+def mosaic(
+    tiles: npt.NDArray[Any], across: int, gap: int, below: int = 0
+) -> tuple[npt.NDArray[Any], list[tuple[int, int]]]:
+    """Tiles (K, h, w) or (K, h, w, 3) side by side in one array, NaN between them.
+
+    One picture instead of many axes: a page of hundreds is drawn in a second instead of a minute.
+
+    Args:
+        tiles: float, of one size.
+        across: tiles in a row.
+        gap: pixels between tiles.
+        below: further pixels under each row.
+
+    Returns:
+        The array, and (top, left) of each tile in it.
+    """
+    count, height, width = tiles.shape[:3]
+    down = -(-count // across)
+    size = (down * (height + gap + below) - gap, across * (width + gap) - gap)
+    whole = np.full((*size, *tiles.shape[3:]), np.nan)
+    places = [
+        ((index // across) * (height + gap + below), (index % across) * (width + gap))
+        for index in range(count)
+    ]
+    for tile, (top, left) in zip(tiles, places, strict=True):
+        whole[top : top + height, left : left + width] = tile
+    return whole, places
+
+
 def plain(axes: "Axes", title: str = "") -> None:
     """A plot with no more lines than it needs."""
     axes.set_title(title, loc="left", fontsize=9, color=INK)
