@@ -22,7 +22,7 @@ _ROOMS = (
     ("data",),
     ("evaluation",),
     ("training",),
-    ("bench",),
+    ("bench", "claims", "figures"),
     ("planning",),
     ("cli",),
 )

@@ -106,9 +106,9 @@ _device = click.option(
 )
 _views = click.option(
     "--views",
-    type=click.Choice(["1", "10"]),
+    type=click.Choice(["1", "9", "10"]),
     default=None,
-    help="Centre patch, or the paper's ten patches with probabilities averaged.",
+    help="Centre patch, the paper's ten patches averaged, or nine as for CIFAR-10.",
 )
 
 
@@ -203,7 +203,7 @@ def _show_run(result: dict[str, Any], as_json: bool) -> None:
 
 def _errors_in_words(result: dict[str, Any]) -> str:
     low, high = result["top1_error_interval"]
-    views = "centre patch" if result["views"] == 1 else "ten patches"
+    views = {1: "centre patch", 9: "nine patches", 10: "ten patches"}[result["views"]]
     top5 = f", top-5 error {result['top5_error']:.2%}" if result.get("classes", 6) > 5 else ""
     return (
         f"top-1 error {result['top1_error']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5} "
@@ -377,3 +377,57 @@ def bench(what: str, out: Path, device: str | None, as_json: bool, **options: An
     if as_json:
         return click.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))["rows"]))
     return click.echo("\n".join([*table(rows), f"written to {path}"]))
+
+
+@verbs.command()
+@click.argument("claim", default="list", metavar="[CLAIM|list|all]")
+@click.option(
+    "--scale",
+    type=click.Choice(["smoke", "cpu", "gpu", "full"]),
+    default="smoke",
+    help="Seconds, hours on a few cores, hours on a GPU, or the paper's own.  [smoke]",
+)
+@click.option("--data", help="Images in place of the claim's own: as for train.")
+@click.option("--out", type=click.Path(path_type=Path), default="claims", help="Folder.  [claims]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once.  [one a GPU]")
+@_as_json
+def reproduce(
+    claim: str, scale: str, data: str | None, out: Path, jobs: int | None, as_json: bool
+) -> None:
+    """Put a CLAIM of the paper to the test: what it says, the authors' logs say, we measure.
+
+    Every run is kept in OUT; the same command goes on after an interruption.
+    """
+    if claim == "list":
+        from alexnet.claims.catalog import CLAIMS
+
+        rows = [{"claim": c.name, "section": c.section, "paper": c.paper} for c in CLAIMS.values()]
+        if as_json:
+            return click.echo(json.dumps(rows))
+        return click.echo("\n".join(f"{row['claim']:<20} {row['paper']}" for row in rows))
+    from alexnet.claims.reproduce import reproduce as put_to_the_test
+    from alexnet.claims.results import result_lines
+
+    documents = put_to_the_test(claim, scale, out, data, jobs)
+    if as_json:
+        return click.echo(json.dumps(documents))
+    return click.echo("\n\n".join("\n".join(result_lines(document)) for document in documents))
+
+
+@verbs.command()
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--data", help="Images to show; default: those of the run.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
+@click.option("--images", type=click.IntRange(min=1), default=8, help="How many to show.  [8]")
+@_device
+@_as_json
+def figures(
+    run_directory: Path, data: str | None, out: Path, images: int, device: str | None, as_json: bool
+) -> None:
+    """Draw what RUN has learned: kernels, predictions, neighbours, evidence, activations."""
+    from alexnet.figures.draw import draw
+
+    result = draw(run_directory, out, data, images, device or "auto")
+    if as_json:
+        return click.echo(json.dumps(result))
+    return click.echo(f"{len(result['figures'])} figures; page {result['page']}")

@@ -113,6 +113,13 @@ def ten_views(size: int, crop_size: int) -> list[View]:
     return [(top, left, mirrored) for mirrored in (False, True) for top, left in corners]
 
 
+def nine_views(size: int, crop_size: int) -> list[View]:
+    """A 3x3 grid of crops, none mirrored: the authors' test on CIFAR-10 (convdata_cifar.py)."""
+    last = size - crop_size
+    places = (0, last // 2, last)
+    return [(top, left, False) for top in places for left in places]
+
+
 def center_view(size: int, crop_size: int) -> list[View]:
     """The single central view, in the form of `ten_views`."""
     middle = (size - crop_size) // 2

@@ -10,18 +10,20 @@ import numpy.typing as npt
 import torch
 
 from alexnet.config import DataConfig
-from alexnet.data.augment import center_view, ten_views
+from alexnet.data.augment import center_view, nine_views, ten_views
 from alexnet.data.loading import choose_place, load_images
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
 from alexnet.evaluation.inference import answering
 from alexnet.evaluation.metrics import credit, wilson_interval
-from alexnet.model.network import AlexNet
+from alexnet.model.build import Network
 from alexnet.model.weights import load
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import Meter, say
 from alexnet.suggest import unknown
+
+_VIEWS = {1: center_view, 9: nine_views, 10: ten_views}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Evaluation:
         labels: (N,) int64.
         keys: the name of each image.
         classes: the names of the C classes.
-        views: 1 or 10.
+        views: 1, 9 or 10.
     """
 
     probabilities: npt.NDArray[np.float32]
@@ -147,7 +149,7 @@ def match_classes(source: Source, classes: Sequence[str]) -> Source:
 
 
 def evaluate_model(
-    model: AlexNet,
+    model: Network,
     images: ImageSet,
     views: int,
     world: World,
@@ -168,7 +170,7 @@ def evaluate_model(
 
 @torch.inference_mode()
 def predict_images(
-    model: AlexNet,
+    model: Network,
     images: ImageSet,
     views: int,
     world: World,
@@ -180,12 +182,10 @@ def predict_images(
     Section 4.1 averages "the predictions made by the network's softmax layer": probabilities, not
     logits.
     """
-    if views not in (1, 10):
-        raise UserError(f"views must be 1 or 10, not {views}")
+    if views not in _VIEWS:
+        raise UserError(f"views must be 1, 9 or 10, not {views}")
     side = model.variant.image_size
-    corners = (
-        ten_views(images.store.size, side) if views == 10 else center_view(images.store.size, side)
-    )
+    corners = _VIEWS[views](images.store.size, side)
     answer = answering(model, world)
     with Meter("evaluating", len(images), silent=not show_progress) as meter:
         for start in range(0, len(images), batch_size):

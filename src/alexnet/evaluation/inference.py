@@ -6,14 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from alexnet.model.network import AlexNet
+from alexnet.model.build import Network
 from alexnet.parallel.world import World
 
 Answer = Callable[[Tensor], Tensor]
 """(N, 3, S, S) RGB, 0..255, on any device, to (N, classes) float32 logits on the network's."""
 
 
-def answering(model: AlexNet, world: World) -> Answer:
+def answering(model: Network, world: World) -> Answer:
     """A function from images to logits, for many calls.
 
     In bfloat16 the weights are cast once, into a copy: cast on each call, as autocast does, they
@@ -33,7 +33,7 @@ def answering(model: AlexNet, world: World) -> Answer:
     return answer
 
 
-def _cast(model: AlexNet) -> AlexNet:
+def _cast(model: Network) -> Network:
     """The network with its weights in bfloat16; the mean stays exact."""
     network = copy.deepcopy(model)
     for parameter in network.parameters():

@@ -9,8 +9,9 @@ from safetensors import safe_open
 
 from alexnet.config import read_config
 from alexnet.errors import UserError
-from alexnet.model.layers import Layer, layer_table, neurons
-from alexnet.model.variants import VARIANTS, Variant, differences, resolve
+from alexnet.model.catalog import ALL_VARIANTS, AnyVariant, layer_table, resolve
+from alexnet.model.layers import Layer, neurons
+from alexnet.model.variants import differences
 from alexnet.suggest import unknown
 
 _BYTES_OF_FLOAT = 4
@@ -25,7 +26,7 @@ class Description:
         parameters, macs, neurons: of the whole network.
     """
 
-    variant: Variant
+    variant: AnyVariant
     num_classes: int
     layers: list[Layer]
 
@@ -69,8 +70,8 @@ def describe(variant_or_run: str, num_classes: int = 1000) -> Description:
     Raises:
         UserError: neither a variant nor a run.
     """
-    if variant_or_run in VARIANTS:
-        variant = VARIANTS[variant_or_run]
+    if variant_or_run in ALL_VARIANTS:
+        variant = ALL_VARIANTS[variant_or_run]
         return Description(variant, num_classes, layer_table(variant, num_classes))
     run = Path(variant_or_run)
     if (run / "config.json").exists():
@@ -79,7 +80,7 @@ def describe(variant_or_run: str, num_classes: int = 1000) -> Description:
         return Description(variant, num_classes, layer_table(variant, num_classes))
     if run.exists():
         raise UserError(f"{run} is not a run: it holds no config.json")
-    raise UserError(unknown("variant or run", variant_or_run, VARIANTS))
+    raise UserError(unknown("variant or run", variant_or_run, ALL_VARIANTS))
 
 
 def layer_lines(description: Description, list_variants: bool) -> list[str]:
@@ -102,7 +103,7 @@ def layer_lines(description: Description, list_variants: bool) -> list[str]:
     ]
     if list_variants:
         lines += ["", "variants:"]
-        lines += [f"  {name:<14}{variant.summary}" for name, variant in VARIANTS.items()]
+        lines += [f"  {name:<14}{variant.summary}" for name, variant in ALL_VARIANTS.items()]
     return lines
 
 

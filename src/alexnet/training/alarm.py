@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from alexnet.errors import UserError
-from alexnet.model.network import AlexNet
+from alexnet.model.build import Network
 
 # A loss this close to ln(classes), or above it, is that of guessing.
 _GUESSING = 0.98
@@ -55,7 +55,7 @@ class Alarm:
         self._chance = math.log(num_classes)
         self._left_chance = resumed  # what came before is not known
 
-    def check(self, sign: Sign, model: AlexNet, images: Tensor) -> None:
+    def check(self, sign: Sign, model: Network, images: Tensor) -> None:
         """Stop the run if it cannot learn.
 
         Raises:
@@ -108,7 +108,7 @@ def spread(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def dead_units(model: AlexNet, images: Tensor) -> dict[str, float]:
+def dead_units(model: Network, images: Tensor) -> dict[str, float]:
     """For each layer of ReLUs, the share of units that are the same for all images.
 
     Other activations saturate, and come back: a network of sigmoids has no dead units.

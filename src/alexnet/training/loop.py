@@ -16,7 +16,7 @@ from alexnet.draws import sample_keys
 from alexnet.errors import InterruptedRunError
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import credit
-from alexnet.model.network import AlexNet
+from alexnet.model.build import Network
 from alexnet.parallel.world import World
 from alexnet.progress import Meter, duration
 from alexnet.training.alarm import Alarm, Sign, spread
@@ -31,7 +31,7 @@ from alexnet.training.signals import StopRequest
 class State:
     """Everything that changes while a run goes on, and all that a checkpoint holds."""
 
-    model: AlexNet
+    model: Network
     optimizer: torch.optim.Optimizer
     sums: Tensor  # (4,) float64 since the last log: images, loss, top-1 and top-5 credit
     position: Position = field(default_factory=Position)

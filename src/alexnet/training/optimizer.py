@@ -1,5 +1,6 @@
 """The update rule of 2012 (paper, section 5; authors' weights.cu), and torch's own beside it."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.config import OptimizerConfig
-from alexnet.model.variants import WEIGHT_LAYERS
 from alexnet.training.schedule import Rates
 
 
@@ -57,12 +57,13 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     Biases never decay with kind "2012", as in the authors' code (layer.cu, line 565), nor with
     "adamw"; plain "sgd" decays everything, as torch does.
     """
+    decays = defaultdict(lambda: config.weight_decay, config.layer_decays)
     groups: list[dict[str, Any]] = [
         {
             "params": [parameter],
             "layer": layer,
             "is_bias": is_bias,
-            "weight_decay": 0.0 if is_bias and config.kind != "sgd" else config.weight_decay,
+            "weight_decay": 0.0 if is_bias and config.kind != "sgd" else decays[layer],
         }
         for layer, is_bias, parameter in _parameters(model)
     ]
@@ -128,8 +129,6 @@ def _name(group: dict[str, Any]) -> str:
 
 
 def _parameters(model: nn.Module) -> Iterator[tuple[str, bool, nn.Parameter]]:
-    for name in WEIGHT_LAYERS:
-        layer = model.get_submodule(name)
-        for part in ("weight", "bias"):
-            parameter = layer.get_parameter(part)
+    for name, layer in model.named_children():  # in the order of the network's stages
+        for part, parameter in layer.named_parameters():
             yield name, part == "bias", parameter

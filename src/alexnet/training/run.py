@@ -3,7 +3,7 @@
 import fcntl
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +18,9 @@ from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
+from alexnet.model.build import Network, build_network
+from alexnet.model.catalog import resolve
 from alexnet.model.forms import choose_forms, use_forms
-from alexnet.model.network import AlexNet
-from alexnet.model.variants import resolve
 from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.world import World, make_world
@@ -68,8 +68,12 @@ def train(
     return resume(create_run(config, None if out is None else Path(out)))
 
 
-def resume(run: str | Path) -> dict[str, Any]:
+def resume(run: str | Path, enough: Callable[[], bool] | None = None) -> dict[str, Any]:
     """Continue a run from its last checkpoint, or from the start if it never saved.
+
+    Args:
+        run: its directory.
+        enough: asked before every step; where it says so the run stops as if interrupted.
 
     Raises:
         UserError, InterruptedRunError: as for `train`.
@@ -83,7 +87,7 @@ def resume(run: str | Path) -> dict[str, Any]:
             say(f"{run} is finished already")
             return dict(json.loads(result.read_text(encoding="utf-8")))
         try:
-            return _run(run, read_config(run / "config.json"))
+            return _run(run, read_config(run / "config.json"), enough)
         except CannotWriteError as error:
             raise CannotWriteError(
                 f"{error}; what was saved before is intact, then: alexnet train --resume {run}"
@@ -126,14 +130,14 @@ def create_run(config: Config, out: Path | None) -> Path:
     return out
 
 
-def _run(run: Path, config: Config) -> dict[str, Any]:
+def _run(run: Path, config: Config, enough: Callable[[], bool] | None = None) -> dict[str, Any]:
     world = make_world(config.train.device, config.train.precision)
     write_text(run / "environment.json", json.dumps(describe_environment(world), indent=2) + "\n")
     began = time.monotonic()
     data = load_data(config, world)
     check_same_data(run, data)
     state, metrics = _state(run, config, world, data)
-    with stop_request() as stop:
+    with stop_request(enough) as stop:
         around = Surroundings(
             config=config,
             world=world,
@@ -168,7 +172,7 @@ def _run(run: Path, config: Config) -> dict[str, Any]:
 
 def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, MetricsLog]:
     """The state of the run: new, or as the last checkpoint has it."""
-    model = AlexNet(resolve(config.model), len(data.source.classes), seed=config.train.seed)
+    model = build_network(resolve(config.model), len(data.source.classes), config.train.seed)
     model.classes = tuple(data.source.classes)
     model.stored_size = config.data.size
     model.training_data = data.manifest()
@@ -187,7 +191,7 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
     return state, MetricsLog(run / "metrics.jsonl", state.position.metrics_bytes)
 
 
-def _forms(run: Path, model: AlexNet, world: World) -> dict[str, str]:
+def _forms(run: Path, model: Network, world: World) -> dict[str, str]:
     """How the run computes its convolutions: chosen once, or resumption would change bits."""
     path = run / "forms.json"
     if path.exists():
@@ -198,7 +202,7 @@ def _forms(run: Path, model: AlexNet, world: World) -> dict[str, str]:
     return chosen
 
 
-def _feed(config: Config, data: Data, model: AlexNet) -> TrainingFeed:
+def _feed(config: Config, data: Data, model: Network) -> TrainingFeed:
     return TrainingFeed(
         images=data.train,
         components=data.statistics.components,
