@@ -37,6 +37,7 @@ class ModelConfig:
     dropout: float | None = None
     image_size: int | None = None  # pixels the network sees; 224 for most variants
     width: float = 1.0  # multiplies every layer's width; below 1 for tests and small machines
+    initial_scale: float = 1.0  # multiplies the deviation of all initial weights
 
     def __post_init__(self) -> None:
         _require(self.columns is None or self.columns >= 1, "model.columns must be at least 1")
@@ -44,6 +45,9 @@ class ModelConfig:
             self.dropout is None or 0.0 <= self.dropout < 1.0, "model.dropout must be in [0, 1)"
         )
         _require(0.0 < self.width < math.inf, "model.width must be positive")
+        _require(
+            0.0 < self.initial_scale < math.inf, "model.initial_scale must be positive"
+        )
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class TrainConfig:
     log_every_steps: int = 10
     evaluate_every_epochs: int = 1
     alarm: bool = True  # stop a run that visibly cannot learn
+    init: str | None = None  # a run or weights file whose weights this run begins with
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "train.epochs must be at least 1")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ from alexnet.training.metrics import MetricsLog
 from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
 from alexnet.training.schedule import Moment, Rates, is_finished, rates
 from alexnet.training.signals import StopRequest
+from alexnet.training.watch import Watch
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Surroundings:
     checkpoint_folder: Path
     metrics: MetricsLog
     stop: StopRequest
+    watch: Watch | None = None
+    pause_step: int | None = None  # save and leave there, as if a stop had been requested
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
@@ -97,17 +101,27 @@ def train_loop(state: State, around: Surroundings) -> None:
             step = state.position.step
             end_of_epoch = step % feed.steps_per_epoch == 0 or step == last_step
             if step % config.train.log_every_steps == 0 or end_of_epoch:
-                sign = _log(state, around, now, spread(logits))
+                vitals = (
+                    around.watch.measure(state.optimizer, state.model, batch, images, end_of_epoch)
+                    if around.watch
+                    else {}
+                )
+                sign = _log(state, around, now, spread(logits), vitals)
+                if around.watch:
+                    around.watch.look(meter, end_of_epoch=False)
                 if alarm:
                     alarm.check(sign, state.model, images)
                 meter.advance(0, _note(sign, state.position))
             if end_of_epoch:
                 _validate(state, around, meter, last_step)
-            if end_of_epoch or _is_due(config, step, last_save) or around.stop:
+                if around.watch:
+                    around.watch.look(meter, end_of_epoch=True)
+            leaving = bool(around.stop) or step == around.pause_step
+            if end_of_epoch or _is_due(config, step, last_save) or leaving:
                 _save(state, around)
                 last_save = time.monotonic()
             meter.advance()
-            if around.stop and step < last_step:
+            if leaving and step < last_step:
                 raise InterruptedRunError(
                     f"stopped at step {step}, saved; continue with: "
                     f"alexnet train --resume {around.checkpoint_folder.parent}"
@@ -135,7 +149,9 @@ def _step(state: State, batch: Batch, now: Rates, around: Surroundings) -> tuple
     return logits.detach(), images
 
 
-def _log(state: State, around: Surroundings, now: Rates, logits_spread: Tensor) -> Sign:
+def _log(
+    state: State, around: Surroundings, now: Rates, logits_spread: Tensor, vitals: dict[str, Any]
+) -> Sign:
     """Write the training row since the last one; the only place that reads the device."""
     images, loss, top1, top5 = state.sums.tolist()
     state.sums.zero_()
@@ -152,6 +168,7 @@ def _log(state: State, around: Surroundings, now: Rates, logits_spread: Tensor) 
             "learning_rate": now.weights,
             "images_per_second": images_per_second(position),
             "data_wait_fraction": data_wait_fraction(position),
+            **vitals,
         }
     )
     return Sign(

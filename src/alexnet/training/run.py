@@ -38,6 +38,7 @@ from alexnet.training.loop import (
 from alexnet.training.metrics import MetricsLog, read_metrics
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.signals import stop_request
+from alexnet.training.watch import Watch
 
 
 def train(
@@ -133,11 +134,12 @@ def _run(run: Path, config: Config) -> dict[str, Any]:
     data = load_data(config, world)
     check_same_data(run, data)
     state, metrics = _state(run, config, world, data)
+    feed = _feed(config, data, state.model)
     with stop_request() as stop:
         around = Surroundings(
             config=config,
             world=world,
-            feed=_feed(config, data, state.model),
+            feed=feed,
             validate=lambda: evaluate_model(
                 state.model,
                 data.validation,
@@ -150,6 +152,14 @@ def _run(run: Path, config: Config) -> dict[str, Any]:
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
+            watch=Watch(
+                run,
+                feed,
+                len(data.source.classes),
+                config.optimizer.lr,
+                config.schedule.warmup_epochs,
+                len(data.validation),
+            ),
         )
         _announce(run, config, world, data, state)
         train_loop(state, around)
