@@ -112,7 +112,9 @@ def _one_class(train: Labelled, validation: Labelled) -> tuple[Labelled, Labelle
     """99 % of the training images show a 3; validation stays even."""
     threes = [image for image in train if image[1] == 3]
     others = [image for image in train if image[1] != 3]
-    rare = [next(image for image in others if image[1] == label) for label in range(10) if label != 3]
+    rare = [
+        next(image for image in others if image[1] == label) for label in range(10) if label != 3
+    ]
     many: Labelled = []
     for number in range(99 * len(rare)):
         pixels = threes[number % len(threes)][0].copy()

@@ -72,13 +72,15 @@ def data_facts(source: Source, train: Sample, validation: Sample) -> dict[str, A
 
 def judge_data(source: Source, train: Sample, validation: Sample) -> list[Finding]:
     """Everything that is wrong with a data set, from its labels and a sample of its images."""
+    unreadable = [*train.unreadable, *validation.unreadable]
+    # Pictures without contrast are not told from noise.
+    contrast = _contrast(train)
     return [
-        *_unreadable([*train.unreadable, *validation.unreadable], train.looked_at + validation.looked_at),
-        *_corrupted(train, validation),
+        *_unreadable(unreadable, train.looked_at + validation.looked_at),
+        *(contrast or _corrupted(train, validation)),
         *_leaks(train, validation),
         *_balance(source),
         *_contradictions(train),
-        *_contrast(train),
         *_sizes(train),
         *_labels(train),
     ]
@@ -248,9 +250,9 @@ def _contrast(train: Sample) -> list[Finding]:
         Finding(
             "low-contrast",
             "error",
-            f"pixels deviate by {deviation:.1f} grey levels from their mean, photographs by 60: the "
-            "images were normalised before they were stored, and the network's initial weights "
-            "are too small for such inputs",
+            f"pixels deviate by {deviation:.1f} grey levels from their mean, photographs by 60: "
+            "the images were normalised before they were stored, and the network's initial "
+            "weights are too small for such inputs",
             "store images with their full range, 0 to 255",
         )
     ]
@@ -293,7 +295,7 @@ def labels_say_nothing(train: Sample) -> bool:
         return False
     agreement, by_chance = label_agreement(train)
     error = (by_chance * (1.0 - by_chance) / len(train)) ** 0.5
-    return agreement < by_chance + _STANDARD_ERRORS * error
+    return bool(agreement < by_chance + _STANDARD_ERRORS * error)
 
 
 def _labels(train: Sample) -> list[Finding]:
@@ -304,8 +306,9 @@ def _labels(train: Sample) -> list[Finding]:
         Finding(
             "labels-say-nothing",
             "warning",
-            f"the two images most alike are of one class in {agreement:.1%} of the cases, by chance "
-            f"in {by_chance:.1%}: labels and images seem to have nothing to do with each other",
+            f"the two images most alike are of one class in {agreement:.1%} of the cases, by "
+            f"chance in {by_chance:.1%}: labels and images seem to have nothing to do with "
+            "each other",
             "look at some images of each class; compare the list of labels with the files",
         )
     ]

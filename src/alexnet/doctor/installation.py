@@ -83,8 +83,8 @@ def judge_installation(facts: dict[str, Any]) -> list[Finding]:
             Finding(
                 "little-disk",
                 "warning",
-                f"{facts['free_disk_bytes'] / 2**30:.1f} GiB are free where runs are written; a run "
-                "of the full network takes 1.3",
+                f"{facts['free_disk_bytes'] / 2**30:.1f} GiB are free where runs are written; "
+                "a run of the full network takes 1.3",
                 "free some space or choose another --out",
             )
         )

@@ -46,7 +46,9 @@ def newest_network(run: Path, config: Config, classes: tuple[str, ...]) -> AlexN
 
 def some_images(images: ImageSet, side: int, count: int = _LOOKED_AT) -> tuple[Tensor, list[int]]:
     """Centre crops of some images, spread evenly, (n, 3, side, side), and their indices."""
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)).tolist()
+    chosen = np.unique(
+        np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
+    ).tolist()
     view = center_view(images.store.size, side)[0]
     return images.store.cut(chosen, [view] * len(chosen), side), chosen
 
@@ -87,7 +89,9 @@ def _mean(model: AlexNet, pixels: Tensor) -> list[Finding]:
     off = (subtracted - seen).abs()
     if bool((off <= torch.clamp(_STANDARD_ERRORS * error, min=_MEAN_TOLERANCE)).all()):
         return []
-    words = [", ".join(f"{value:.0f}" for value in colour.tolist()) for colour in (subtracted, seen)]
+    words = [
+        ", ".join(f"{value:.0f}" for value in colour.tolist()) for colour in (subtracted, seen)
+    ]
     return [
         Finding(
             "wrong-mean",
@@ -126,9 +130,7 @@ def _saturated(model: AlexNet, stages: dict[str, Tensor]) -> list[Finding]:
     for name, output in stages.items():
         if name.startswith("relu"):
             values = output.float()
-            at_end = (
-                values.abs() > 0.98 if kind == "tanh" else (values < 0.01) | (values > 0.99)
-            )
+            at_end = values.abs() > 0.98 if kind == "tanh" else (values < 0.01) | (values > 0.99)
             shares[name] = float(at_end.float().mean())
     worst = max(shares, key=lambda name: shares[name])
     if shares[worst] < _SATURATED:

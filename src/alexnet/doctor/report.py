@@ -24,7 +24,7 @@ class Diagnosis:
 
     def __post_init__(self) -> None:
         unique = {finding.name: finding for finding in reversed(self.findings)}
-        first = [name for name in dict.fromkeys(f.name for f in self.findings)]
+        first = list(dict.fromkeys(f.name for f in self.findings))
         ordered = sorted((unique[name] for name in first), key=lambda f: _ORDER[f.severity])
         object.__setattr__(self, "findings", ordered)
 
@@ -45,7 +45,10 @@ class Diagnosis:
         found = [
             line
             for finding in self.findings
-            for line in (f"{finding.severity} {finding.name}: {finding.cause}", f"  mend: {finding.mend}")
+            for line in (
+                f"{finding.severity} {finding.name}: {finding.cause}",
+                f"  mend: {finding.mend}",
+            )
         ]
         return [f"{self.subject}: {len(self.findings)} findings", *facts, *found]
 

@@ -10,9 +10,11 @@ from alexnet.doctor.dataset import (
     TRAIN_LIMIT,
     VALIDATION_LIMIT,
     data_facts,
+    examine_data,
     judge_data,
     labels_say_nothing,
 )
+from alexnet.doctor.installation import examine_installation
 from alexnet.doctor.network import (
     initial_signal,
     judge_network,
@@ -26,7 +28,15 @@ from alexnet.errors import UserError
 from alexnet.findings import Finding
 from alexnet.model.variants import resolve
 from alexnet.parallel.world import World
-from alexnet.training.checks import Facts, check_run, drowned, is_drowned, learns, shares
+from alexnet.training.checks import (
+    Facts,
+    check_run,
+    drowned,
+    is_drowned,
+    largest_update,
+    learns,
+    shares,
+)
 from alexnet.training.data import Data, load_data
 from alexnet.training.metrics import read_metrics
 from alexnet.training.watch import read_findings
@@ -75,9 +85,7 @@ def _network(
     seen: dict[str, Any] = {}
     if config.train.init is None:
         mean = data.mean(config.data.mean, resolve(config.model).image_size)
-        seen["initial_signal"] = initial_signal(
-            config, len(data.source.classes), data.train, mean
-        )
+        seen["initial_signal"] = initial_signal(config, len(data.source.classes), data.train, mean)
         if is_drowned(seen["initial_signal"]) and not learned:
             findings.append(drowned(seen["initial_signal"]))
     model = newest_network(run, config, data.source.classes)
@@ -105,6 +113,8 @@ def _explained(findings: list[Finding], learned: bool, nothing: bool) -> list[Fi
     """
     names = {finding.name for finding in findings}
     dropped = set(_SYMPTOMS) if names & set(_ROOTS) else set()
+    if "one-class-dominates" in names:
+        dropped |= {"labels-say-nothing"}
     if "rate-too-high" in names:
         dropped |= {"dead-relus", "labels-do-not-fit"}
     if learned or "labels-do-not-fit" in names or not nothing:
@@ -117,26 +127,20 @@ def _course(rows: list[dict[str, Any]]) -> dict[str, Any]:
     validation = [row for row in rows if row["split"] == "val"]
     if not train:
         return {"steps": 0}
-    ratios = [row["update_ratio"] for row in train if row.get("update_ratio") is not None]
     return {
         "steps": train[-1]["step"],
         "training_loss": [train[0]["loss"], train[-1]["loss"]],
         "validation_error": validation[-1]["top1_error"] if validation else None,
-        "largest_update_ratio": max(ratios) if ratios else None,
+        "largest_update_ratio": largest_update(train),
         "images_per_second": train[-1].get("images_per_second"),
         "data_wait_fraction": train[-1].get("data_wait_fraction"),
     }
 
 
-def examine(what: str | None) -> list[Diagnosis]:
+def examine(what: str | None) -> Diagnosis:
     """The installation, a run directory, or a data set; what `alexnet doctor` does."""
-    from alexnet.doctor.dataset import examine_data
-    from alexnet.doctor.installation import examine_installation
-
     if what is None:
-        return [examine_installation()]
+        return examine_installation()
     if (Path(what) / "config.json").exists():
-        return [examine_run(Path(what))]
-    return [examine_data(what)]
-
-
+        return examine_run(Path(what))
+    return examine_data(what)

@@ -55,7 +55,9 @@ def take_sample(split: Split, limit: int, title: str) -> Sample:
     with Meter(title, len(chosen)) as meter, ThreadPoolExecutor() as pool:
         for start in range(0, len(chosen), _TOGETHER):
             block = chosen[start : start + _TOGETHER].tolist()
-            for index, outcome in zip(block, pool.map(lambda i: _look(split, i), block), strict=True):
+            for index, outcome in zip(
+                block, pool.map(lambda i: _look(split, i), block), strict=True
+            ):
                 if isinstance(outcome, str):
                     unreadable.append((split.keys[index], outcome))
                 else:
@@ -89,7 +91,8 @@ def _look(split: Split, index: int) -> tuple[npt.NDArray[np.uint8], int, bytes] 
 def features(sample: Sample) -> npt.NDArray[np.float32]:
     """(n, 768) what images look like, for comparing them: 16 x 16 x 3, in grey levels."""
     blocks = sample.thumbnails.reshape(len(sample), SIDE // 2, 2, SIDE // 2, 2, 3)
-    return blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(sample), -1)
+    small: npt.NDArray[np.float32] = blocks.mean(axis=(2, 4), dtype=np.float32)
+    return small.reshape(len(sample), -1)
 
 
 def nearest(

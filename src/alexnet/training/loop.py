@@ -14,7 +14,7 @@ from torch import Tensor
 from alexnet.config import Config
 from alexnet.data.batches import Batch, TrainingFeed, training_batches
 from alexnet.draws import sample_keys
-from alexnet.errors import InterruptedRunError
+from alexnet.errors import InterruptedRunError, PausedRunError
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import credit
 from alexnet.model.network import AlexNet
@@ -65,7 +65,7 @@ class Surroundings:
     metrics: MetricsLog
     stop: StopRequest
     watch: Watch | None = None
-    pause_step: int | None = None  # save and leave there, as if a stop had been requested
+    pause_step: int | None = None  # the end of an epoch; save and leave there
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
@@ -79,6 +79,7 @@ def train_loop(state: State, around: Surroundings) -> None:
 
     Raises:
         InterruptedRunError: a stop was requested; the state is saved.
+        PausedRunError: `pause_step` is reached; the state is saved.
         UserError: the run cannot learn.
         CannotWriteError: its state cannot be saved; earlier checkpoints are intact.
     """
@@ -88,6 +89,8 @@ def train_loop(state: State, around: Surroundings) -> None:
     state.model.train()
     clock = _Clock()
     first = state.position.step
+    if around.pause_step is not None and around.pause_step <= first < last_step:
+        raise PausedRunError  # a run that was stopped between saving and saying so
     last_save = time.monotonic()
     ahead = training_batches(feed, first, last_step, config.data.workers)
     with closing(ahead) as batches, Meter("training", last_step, start=first) as meter:
@@ -110,18 +113,20 @@ def train_loop(state: State, around: Surroundings) -> None:
                 if around.watch:
                     around.watch.look(meter, end_of_epoch=False)
                 if alarm:
-                    alarm.check(sign, state.model, images)
+                    known = around.watch.worst if around.watch else None
+                    alarm.check(sign, state.model, images, known)
                 meter.advance(0, _note(sign, state.position))
             if end_of_epoch:
                 _validate(state, around, meter, last_step)
                 if around.watch:
                     around.watch.look(meter, end_of_epoch=True)
-            leaving = bool(around.stop) or step == around.pause_step
-            if end_of_epoch or _is_due(config, step, last_save) or leaving:
+            if end_of_epoch or _is_due(config, step, last_save) or around.stop:
                 _save(state, around)
                 last_save = time.monotonic()
             meter.advance()
-            if leaving and step < last_step:
+            if step == around.pause_step and step < last_step:
+                raise PausedRunError
+            if around.stop and step < last_step:
                 raise InterruptedRunError(
                     f"stopped at step {step}, saved; continue with: "
                     f"alexnet train --resume {around.checkpoint_folder.parent}"

@@ -13,8 +13,9 @@ import torch
 
 from alexnet.config import Config, override, read_config
 from alexnet.data.batches import TrainingFeed
+from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
-from alexnet.errors import UserError
+from alexnet.errors import PausedRunError, UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
@@ -25,9 +26,10 @@ from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import say, stage
-from alexnet.recipes import DataFacts, find_recipe
+from alexnet.recipes import DataFacts, find_recipe, reasons
 from alexnet.training.checkpoint import Position, load_checkpoint
 from alexnet.training.data import Data, check_same_data, load_data
+from alexnet.training.finetune import fitted, freeze, start_weights
 from alexnet.training.loop import (
     State,
     Surroundings,
@@ -43,20 +45,23 @@ from alexnet.training.watch import Watch
 
 def train(
     data: str | None = None,
-    recipe: str = "default",
+    recipe: str | None = None,
     out: str | Path | None = None,
     assignments: Sequence[str] = (),
     config: Config | None = None,
+    init: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a network and write its run directory.
 
     Args:
         data: a folder, an archive, or a name (digits, cifar10); by default what the
             configuration says, else the embedded digits.
-        recipe: a name in `alexnet.recipes`, used where no `config` is given.
+        recipe: a name in `alexnet.recipes`, used where no `config` is given; by default
+            "default", or "finetune" with `init`.
         out: the run directory; by default runs/NAME, numbered if it exists.
         assignments: `section.key=value` changes on top of the recipe or configuration.
         config: a complete configuration in place of a recipe.
+        init: a run or weights file whose weights this run begins with.
 
     Returns:
         The JSON document of the command line's contract (`run`, `steps`, `top1_error`, …).
@@ -65,7 +70,7 @@ def train(
         UserError: something the user can mend.
         InterruptedRunError: the run was asked to stop; `resume` continues it.
     """
-    config = resolve_config(data, recipe, assignments, config)
+    config = resolve_config(data, recipe, assignments, config, None if init is None else str(init))
     return resume(create_run(config, None if out is None else Path(out)))
 
 
@@ -91,20 +96,62 @@ def resume(run: str | Path) -> dict[str, Any]:
             ) from error
 
 
+def take_on(run: Path, epochs: int, data: Data | None = None) -> Data:
+    """Train a run until so many epochs are done and pause there, or to its end if that is earlier.
+
+    Args:
+        run: its directory.
+        epochs: where to pause.
+        data: its images, if another run with the same images has decoded them.
+
+    Returns:
+        The images, for the next run.
+
+    Raises:
+        UserError, InterruptedRunError: as for `train`.
+    """
+    with _sole_use(run):
+        config = read_config(run / "config.json")
+        world = make_world(config.train.device, config.train.precision)
+        data = data or load_data(config, world)
+        if not (run / "result.json").exists():
+            try:
+                _run(run, config, data, epochs)
+            except PausedRunError:
+                say(f"paused after {epochs} epochs")
+    return data
+
+
 def resolve_config(
-    data: str | None, recipe: str, assignments: Sequence[str], config: Config | None = None
+    data: str | None,
+    recipe: str | None,
+    assignments: Sequence[str],
+    config: Config | None = None,
+    init: str | None = None,
 ) -> Config:
     """The complete configuration of a run, every choice made; arguments as for `train`."""
+    facts = None
     if config is None:
         source = open_source(data or "digits", validation_fraction=_fraction(assignments))
+        seen = glance(source.train)
         facts = DataFacts(
-            len(source.train), len(source.classes), mirror=source.mirror, crop=source.crop
+            len(source.train),
+            len(source.classes),
+            mirror=source.mirror,
+            crop=source.crop,
+            side=seen.side,
+            gray=seen.gray,
         )
-        config = find_recipe(recipe)(facts)
+        config = find_recipe(recipe or ("finetune" if init else "default"))(facts)
+    if init is not None:
+        config = fitted(config, init)
     if data is not None:
         config = replace(config, data=replace(config.data, source=_absolute(data)))
-    config = override(config, assignments)
+    chosen, config = config, override(config, assignments)
     resolve(config.model)  # raises early what cannot be built
+    if facts and chosen.recipe in ("default", "finetune"):
+        for line in reasons(facts, chosen, config):
+            say(line)
     return config
 
 
@@ -127,11 +174,13 @@ def create_run(config: Config, out: Path | None) -> Path:
     return out
 
 
-def _run(run: Path, config: Config) -> dict[str, Any]:
+def _run(
+    run: Path, config: Config, data: Data | None = None, pause_epochs: int | None = None
+) -> dict[str, Any]:
     world = make_world(config.train.device, config.train.precision)
     write_text(run / "environment.json", json.dumps(describe_environment(world), indent=2) + "\n")
     began = time.monotonic()
-    data = load_data(config, world)
+    data = data or load_data(config, world)
     check_same_data(run, data)
     state, metrics = _state(run, config, world, data)
     feed = _feed(config, data, state.model)
@@ -152,6 +201,7 @@ def _run(run: Path, config: Config) -> dict[str, Any]:
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
+            pause_step=None if pause_epochs is None else pause_epochs * feed.steps_per_epoch,
             watch=Watch(
                 run,
                 feed,
@@ -183,6 +233,10 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
     model.stored_size = config.data.size
     model.training_data = data.manifest()
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
+    saved = load_checkpoint(run / "checkpoints")
+    if not saved:
+        start_weights(model, config)
+    freeze(model, config)
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     use_forms(model, _forms(run, model, world))
     state = State(
@@ -190,7 +244,6 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
         optimizer=build_optimizer(model, config.optimizer),
         sums=torch.zeros(4, dtype=torch.float64, device=world.device),
     )
-    saved = load_checkpoint(run / "checkpoints")
     if saved:
         state.restore(*saved)
         say(f"continuing {run} from step {state.position.step}")

@@ -16,13 +16,12 @@ _ROWS = 16  # of each weight matrix that stand for all of them
 
 
 @torch.no_grad()
-def update_ratio(optimizer: torch.optim.Optimizer) -> float:
-    """The last update's size relative to the weights', of the layer where it is largest.
+def update_ratios(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The last update's size relative to the weights', layer by layer; frozen ones are left out.
 
-    Both as root mean squares over a sample of the layer's rows. A healthy training has some 1e-4
-    to 1e-2; the network stands still far below, and forgets itself far above.
+    Both as root mean squares over a sample of the layer's rows.
     """
-    largest = 0.0
+    ratios = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             state = optimizer.state.get(parameter, {})
@@ -31,18 +30,20 @@ def update_ratio(optimizer: torch.optim.Optimizer) -> float:
             every = max(1, len(parameter) // _ROWS)
             update = group["lr"] * _direction(state, every)
             weights = parameter.detach()[::every]
-            largest = max(largest, float(update.norm() / weights.norm().clamp(min=1e-20)))
-    return largest
+            ratios[group["layer"]] = float(update.norm() / weights.norm().clamp(min=1e-20))
+    return ratios
 
 
 def _direction(state: dict[str, Tensor], every: int) -> Tensor:
     """What an optimiser multiplies by its rate, for every so many rows."""
     if "momentum_buffer" in state:
-        return state["momentum_buffer"][::every]
-    step = float(state["step"])  # AdamW: bias-corrected moments
-    mean = state["exp_avg"][::every] / (1.0 - 0.9**step)
-    square = state["exp_avg_sq"][::every] / (1.0 - 0.999**step)
-    return mean / (square.sqrt() + 1e-8)
+        direction = state["momentum_buffer"][::every]
+    else:  # AdamW, with moments corrected for their beginning
+        step = float(state["step"])
+        mean = state["exp_avg"][::every] / (1.0 - 0.9**step)
+        square = state["exp_avg_sq"][::every] / (1.0 - 0.999**step)
+        direction = mean / (square.sqrt() + 1e-8)
+    return direction
 
 
 @torch.no_grad()

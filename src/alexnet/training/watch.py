@@ -21,7 +21,7 @@ from alexnet.training.vitals import (
     mixing,
     quiet_activations,
     signal,
-    update_ratio,
+    update_ratios,
 )
 
 FILE = "findings.jsonl"
@@ -54,6 +54,7 @@ class Watch:
             lr, shares(feed.images.labels, num_classes), validation_images, warmup_epochs
         )
         self._spoken = {finding.name for finding in read_findings(run)}
+        self.worst: Finding | None = None  # the last error that was found, for the alarm to name
         self._logged = len(read_metrics(run / "metrics.jsonl"))
 
     def measure(
@@ -74,7 +75,7 @@ class Watch:
             whole: with those that need another forward pass; the first log always has them.
         """
         vitals: dict[str, Any] = {
-            "update_ratio": update_ratio(optimizer),
+            "update_ratios": update_ratios(optimizer),
             "batch_mixing": mixing(batch.labels.cpu().numpy(), self._facts.shares),
         }
         if (whole or not self._logged) and len(images) >= 8:
@@ -88,6 +89,8 @@ class Watch:
         if self._logged > _EARLY_ROWS and not end_of_epoch:
             return
         for finding in check_run(read_metrics(self._run / "metrics.jsonl"), self._facts):
+            if finding.severity == "error":
+                self.worst = finding
             if finding.name not in self._spoken:
                 self._spoken.add(finding.name)
                 meter.say(finding.line())
