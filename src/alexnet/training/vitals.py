@@ -28,20 +28,20 @@ def update_ratios(optimizer: torch.optim.Optimizer) -> dict[str, float]:
             if group.get("is_bias") or not state or group["lr"] == 0.0:
                 continue
             every = max(1, len(parameter) // _ROWS)
-            update = group["lr"] * _direction(state, every)
+            update = group["lr"] * _direction(state, every, group.get("betas", (0.9, 0.999)))
             weights = parameter.detach()[::every]
             ratios[group["layer"]] = float(update.norm() / weights.norm().clamp(min=1e-20))
     return ratios
 
 
-def _direction(state: dict[str, Tensor], every: int) -> Tensor:
+def _direction(state: dict[str, Tensor], every: int, betas: tuple[float, float]) -> Tensor:
     """What an optimiser multiplies by its rate, for every so many rows."""
     if "momentum_buffer" in state:
         direction = state["momentum_buffer"][::every]
     else:  # AdamW, with moments corrected for their beginning
         step = float(state["step"])
-        mean = state["exp_avg"][::every] / (1.0 - 0.9**step)
-        square = state["exp_avg_sq"][::every] / (1.0 - 0.999**step)
+        mean = state["exp_avg"][::every] / (1.0 - betas[0] ** step)
+        square = state["exp_avg_sq"][::every] / (1.0 - betas[1] ** step)
         direction = mean / (square.sqrt() + 1e-8)
     return direction
 

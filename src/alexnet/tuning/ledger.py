@@ -61,14 +61,18 @@ class FolderLedger:
 
     def set_target(self, trial: Trial, rung: int) -> Trial:
         """As `Ledger.set_target`."""
-        return self._write(replace(trial, target=rung))
+        return self._write(replace(self._now(trial), target=rung))
 
     def report(self, trial: Trial, rung: int, score: Score, failure: str | None = None) -> Trial:
         """As `Ledger.report`."""
-        return self._write(replace(trial, scores={**trial.scores, rung: score}, failure=failure))
+        now = self._now(trial)
+        return self._write(replace(now, scores={**now.scores, rung: score}, failure=failure))
 
     def close(self) -> None:
         """As `Ledger.close`."""
+
+    def _now(self, trial: Trial) -> Trial:
+        return _read(trial_folder(self._folder, trial.number) / "trial.json")
 
     def _write(self, trial: Trial) -> Trial:
         folder = trial_folder(self._folder, trial.number)

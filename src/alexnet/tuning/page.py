@@ -111,7 +111,7 @@ def write_page(study: Study, trials: Sequence[Trial]) -> Path:
             {
                 "number": trial.number,
                 "errors": [trial.scores[r].error if r in trial.scores else None for r in rungs],
-                "values": [trial.point[dimension.key] for dimension in study.space],
+                "settings": [trial.point[dimension.key] for dimension in study.space],
                 "failure": trial.failure,
                 "best": trial is winner,
             }

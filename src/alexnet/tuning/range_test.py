@@ -76,7 +76,7 @@ def range_test(bench: Bench, steps: int = _STEPS, decades: float = _DECADES) -> 
                 loss = train_step(bench, step, batch.to(bench.world.device), rate)
                 rates.append(rate)
                 losses.append(loss)
-                updates.append(median(update_ratios(bench.state.optimizer).values() or [0.0]))
+                updates.append(median(update_ratios(bench.state.optimizer).values()))
                 meter.advance(1, f"rate {rate:.1e}, loss {loss:.3f}")
                 if _broken(losses, bench.state.model.num_classes):
                     break

@@ -8,17 +8,18 @@ trial's last checkpoint.
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from alexnet.config import Config, from_json
 from alexnet.errors import UserError
 from alexnet.files import write_text
-from alexnet.progress import Meter
+from alexnet.progress import say
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job, rungs_of
@@ -130,16 +131,15 @@ def work(study: Study) -> list[Trial]:
         UserError: the data cannot be used.
     """
     ledger, data = study.ledger(), None
-    with Meter("tuning", study.plan.epochs(), start=_epochs_done(study, ledger)) as meter:
-        while True:
-            with ExitStack() as claim:
-                job = _take(study, ledger, claim)
-                if job.kind == "done":
-                    break
-                if job.trial is None:
-                    time.sleep(_WAIT_SECONDS)
-                    continue
-                data = _train(study, ledger, job.trial, data, meter)
+    while True:
+        with ExitStack() as claim:
+            job = _take(study, ledger, claim)
+            if job.kind == "done":
+                break
+            if job.trial is None:
+                time.sleep(_WAIT_SECONDS)
+                continue
+            data = _train(study, ledger, job.trial, data)
     with lock(study.folder / "lock"):
         ledger.close()
         return ledger.trials()
@@ -187,13 +187,11 @@ def _claim(study: Study, number: int, held: ExitStack) -> bool:
     return True
 
 
-def _train(
-    study: Study, ledger: Ledger, trial: Trial, data: Data | None, meter: Meter
-) -> Data | None:
+def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Data | None:
     """Take a trial to its target and report it there."""
+    began = time.monotonic()
     run = trial_folder(study.folder, trial.number) / "run"
     epochs = study.plan.rungs[trial.target]
-    before = study.plan.rungs[max(trial.scores)] if trial.scores else 0
     failure = None
     try:
         data = advance(run, configured(study.config, trial.point), epochs, data)
@@ -208,10 +206,18 @@ def _train(
         for other in trials:
             if hopeless(trials, other, study.plan):
                 _forget(study, other, keep_weights=other == best(trials))
-    meter.advance(epochs - before, _so_far(study, trials))
+        _write_history(study, trial, time.monotonic() - began)
     word = failure or f"top-1 error {score.error:.2%}"
-    meter.say(f"trial {trial.number} at epoch {epochs}: {word}; {_words(trial.point)}")
+    say(f"trial {trial.number} at epoch {epochs}: {word}; {' '.join(assignments(trial.point))}")
+    say(progress(study, trials))
     return data
+
+
+def _write_history(study: Study, trial: Trial, seconds: float) -> None:
+    """Who did what: one line for each rung that a trial has reached."""
+    line = {"trial": trial.number, "rung": trial.target, "process": os.getpid(), "seconds": seconds}
+    with (study.folder / "history.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _forget(study: Study, trial: Trial, keep_weights: bool) -> None:
@@ -224,23 +230,18 @@ def _forget(study: Study, trial: Trial, keep_weights: bool) -> None:
         (run / "weights.safetensors").unlink(missing_ok=True)
 
 
-def _epochs_done(study: Study, ledger: Ledger) -> int:
-    return sum(study.plan.rungs[max(t.scores)] for t in ledger.trials() if t.scores)
-
-
-def _so_far(study: Study, trials: list[Trial]) -> str:
+def progress(study: Study, trials: list[Trial]) -> str:
+    """How far the study is, and the best so far, in a line."""
+    done = sum(study.plan.rungs[max(trial.scores)] for trial in trials if trial.scores)
+    line = f"tuning: {done} of {study.plan.epochs()} epochs, {len(trials)} trials begun"
     leader = best(trials)
     if leader is None:
-        return ""
+        return line
     rung = max(leader.scores)
     return (
-        f"best so far {leader.scores[rung].error:.2%} after {study.plan.rungs[rung]} of "
+        f"{line}; best so far {leader.scores[rung].error:.2%} after {study.plan.rungs[rung]} of "
         f"{study.plan.rungs[-1]} epochs (trial {leader.number})"
     )
-
-
-def _words(point: dict[str, Any]) -> str:
-    return " ".join(assignments(point))
 
 
 @contextmanager
