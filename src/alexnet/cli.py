@@ -376,6 +376,7 @@ def plan(device: str | None, precision: str, as_json: bool, **options: Any) -> N
 @click.option("--budget", metavar="2h", help="End in about this time, instead of --trials.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes.  [1]")
 @click.option("--storage", default="auto", help="auto, folder, journal, or a URL of Optuna's.")
+@click.option("--full", is_flag=True, help="Train every trial to the end; for comparison.")
 @click.option("--range", "range_only", is_flag=True, help="Rate range test only.")
 @click.option("--init", help="Fine-tune this run in every trial.")
 @click.option("--recipe", default=None, help="What to search around; default: for the data.")
@@ -394,6 +395,7 @@ def tune(
     budget: str | None,
     workers: int,
     storage: str,
+    full: bool,
     range_only: bool,
     init: str | None,
     recipe: str | None,
@@ -413,7 +415,9 @@ def tune(
     if range_only:
         result = find_range(data, recipe, assignments, init, out)
     else:
-        result = search(data, recipe, assignments, init, out, trials, budget, workers, storage)
+        result = search(
+            data, recipe, assignments, init, out, trials, budget, workers, storage, full
+        )
     if as_json:
         return click.echo(json.dumps(result))
     return click.echo("\n".join(result["lines"]))

@@ -58,7 +58,7 @@ def test_what_is_written_is_read_again(make: Callable[[Path], Ledger], tmp_path:
 
 
 def test_optuna_learns_from_paused_trials(tmp_path: Path) -> None:
-    """After enough trials whose error is the distance of the rate from a hidden best, it is near."""
+    """The error is the distance of the rate from a hidden best: late trials are nearer to it."""
     ledger = _journal(tmp_path)
     hidden = CONFIG.optimizer.lr * 4
     distances = []

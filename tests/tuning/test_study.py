@@ -1,4 +1,4 @@
-"""A study shared by processes that are killed: every trial is trained once, and the end is the same."""
+"""A study shared by processes that are killed: each trial is trained once, to the same end."""
 
 import json
 import random
@@ -13,12 +13,12 @@ from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.study import open_study, work
 from runs import finish, start
 
-# Steps of milliseconds; four trials of up to four epochs of three steps.
+# Steps of milliseconds; six trials of two epochs of four steps, the best two of four more.
 _SETTINGS = (
     *("--set", "model.width=0.03125", "--set", "model.image_size=48", "--set", "data.size=54"),
     *("--set", "train.alarm=false", "--set", "checkpoint.every_steps=1", "--batch-size", "16"),
     *("--set", "train.device=cpu", "--set", "train.precision=fp32"),
-    *("--lr", "0.002", "--epochs", "6", "--trials", "7"),
+    *("--lr", "0.002", "--epochs", "6", "--trials", "6"),
 )
 
 
@@ -44,7 +44,7 @@ def test_a_study_halves_and_says_what_won(undisturbed: Path) -> None:
     study = open_study(undisturbed)
     trials = study.ledger().trials()
     assert study.plan.rungs == (2, 6)
-    assert [0 in trial.scores for trial in trials] == [True] * 7
+    assert [0 in trial.scores for trial in trials] == [True] * 6
     assert sum(1 in trial.scores for trial in trials) == 2
     ranked = sorted(trials, key=lambda trial: trial.rank(0))
     assert {t.number for t in ranked[:2]} == {t.number for t in trials if 1 in t.scores}
@@ -67,17 +67,16 @@ def test_only_the_best_keeps_its_weights(undisturbed: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
 def test_two_processes_killed_again_and_again_end_the_same(
-    undisturbed: Path, image_folder: Path, tmp_path: Path, seed: int
+    undisturbed: Path, image_folder: Path, tmp_path: Path
 ) -> None:
     """kill -9 of either worker at random moments of training, saving and reporting."""
-    study, moments = tmp_path / "study", random.Random(seed)
+    study, moments = tmp_path / "study", random.Random(0)
     arguments = ("tune", image_folder, "--out", study, "--storage", "folder", *_SETTINGS)
     workers = [start(*arguments), start(*arguments)]
     killed = 0
-    while killed < 5:
-        time.sleep(moments.uniform(0.2, 1.2))
+    while killed < 4:
+        time.sleep(moments.uniform(0.2, 1.0))
         victim = moments.randrange(2)
         if workers[victim].is_alive():
             killed += 1

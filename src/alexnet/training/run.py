@@ -218,10 +218,11 @@ def _run(
         best, data.validation, config.evaluation.views, world, config.evaluation.batch_size
     )
     result = _result(run, state.position, around.feed, measured, time.monotonic() - began)
-    with stage("report"):
-        write_run_report(
-            run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
-        )
+    if pause_epochs is None:  # a trial of a search is not looked at one by one
+        with stage("report"):
+            write_run_report(
+                run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
+            )
     write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 

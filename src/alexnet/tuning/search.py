@@ -36,6 +36,7 @@ def search(
     budget: str | None,
     workers: int,
     storage: str = "auto",
+    full: bool = False,
 ) -> dict[str, Any]:
     """Make the study, or go on with the one that is in `out`, until it is done.
 
@@ -46,6 +47,7 @@ def search(
         budget: a time such as "2h" instead of the number of trials.
         workers: processes that share the work on this machine.
         storage: as for `create_study`.
+        full: train every trial to the end, without halving.
 
     Returns:
         The JSON document of `alexnet tune`.
@@ -64,7 +66,7 @@ def search(
             raise UserError("--trials and --budget both say how much to try; give one of them")
         if budget is not None:
             trials = trials_within(config, read_duration(budget) * workers)
-        study = create_study(out, config, trials or _TRIALS, config.train.seed, storage)
+        study = create_study(out, config, trials or _TRIALS, config.train.seed, storage, full)
         say(
             f"{study.plan.trials} trials of {config.train.epochs} epochs, compared after "
             f"{', '.join(map(str, study.plan.rungs))}: {study.plan.share():.0%} of the work of "

@@ -64,4 +64,4 @@ def train_step(bench: Bench, step: int, batch: Batch, lr: float) -> float:
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
-    return float(loss)
+    return float(loss.detach())

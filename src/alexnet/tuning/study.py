@@ -64,7 +64,12 @@ class Study:
 
 
 def create_study(
-    folder: Path, config: Config, trials: int, seed: int = 0, storage: str = "auto"
+    folder: Path,
+    config: Config,
+    trials: int,
+    seed: int = 0,
+    storage: str = "auto",
+    full: bool = False,
 ) -> Study:
     """Make the study's folder; one that is there already is opened (`open_study`).
 
@@ -75,6 +80,7 @@ def create_study(
         seed: of the points.
         storage: "auto" is Optuna's journal in the folder where Optuna is installed, else "folder";
             any URL that Optuna knows, such as sqlite:///study.db or postgresql://HOST/NAME.
+        full: train every trial to the end.
 
     Raises:
         UserError: the folder is something else.
@@ -88,7 +94,8 @@ def create_study(
         storage = "journal" if has_optuna() else "folder"
     with lock(folder / "lock"):
         if not (folder / "study.json").exists():  # another worker may have been faster
-            plan = Plan(trials, rungs_of(config.train.epochs))
+            epochs = config.train.epochs
+            plan = Plan(trials, (epochs,) if full else rungs_of(epochs))
             document = {
                 "config": json.loads(config.to_json()),
                 "trials": plan.trials,
