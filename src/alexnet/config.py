@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -312,6 +313,7 @@ def _takes_word(path: str, word: str) -> bool:
     return hint is str or (typing.get_origin(hint) is Literal and word in typing.get_args(hint))
 
 
+@cache
 def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 

@@ -34,7 +34,8 @@ class DataFacts:
     crop: bool = True  # cutting up to an eighth from an edge takes nothing that matters
     side: int | None = None  # median shorter side of the files in pixels, where it is known
     gray: bool = False  # no image has colours
-    device: str = "cpu"
+    batch_size: int | None = None  # what the user has set: the rest is chosen to go with it
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,16 @@ def _length(facts: DataFacts) -> list[Choice]:
     steps in an epoch for such batches, so they shrink, and the rate shrinks in proportion
     (Krizhevsky 2014, "One weird trick", and everyone since). A rate that is right later is too
     high for the first steps, in which biases of 1 meet raw pixels: hence a warm-up of an epoch, or
-    100 steps. The rate falls to nothing in a straight line, because a plateau of a few validation
+    100 steps, but no more than a seventh of the run. The rate falls to nothing in a straight line, because a plateau of a few validation
     images is mostly chance. From 200,000 images on, epochs and rate are the paper's.
     """
     images = facts.images
-    batch_size = 32 if images < 20_000 else 64 if images < 200_000 else 128
+    by_size = 32 if images < 20_000 else 64 if images < 200_000 else 128
+    batch_size = facts.batch_size or by_size
     epochs = 90 if images >= 200_000 else min(90, max(10, round(30_000 / images)))
     steps_per_epoch = max(1.0, images / batch_size)
     warmup = max(1.0, 100 / steps_per_epoch)
+    warmup = min(warmup, max(0.5, (facts.epochs or epochs) / 7))
     small = f"{images:,} images"
     return [
         Choice(

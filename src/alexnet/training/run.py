@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from alexnet.config import Config, override, read_config
+from alexnet.config import Config, override, read_config, setting
 from alexnet.data.batches import TrainingFeed
 from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
@@ -141,6 +141,8 @@ def resolve_config(
             crop=source.crop,
             side=seen.side,
             gray=seen.gray,
+            batch_size=_number(assignments, "train.batch_size"),
+            epochs=_number(assignments, "train.epochs"),
         )
         config = find_recipe(recipe or ("finetune" if init else "default"))(facts)
     if init is not None:
@@ -323,6 +325,12 @@ def _numbered(path: Path) -> Path:
 def _absolute(data: str) -> str:
     """A path as one that still holds when the run is resumed from elsewhere; names stay."""
     return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
+
+
+def _number(assignments: Sequence[str], key: str) -> int | None:
+    """What the user has set a number to, if anything."""
+    wanted = [a for a in assignments if a.startswith(f"{key}=")]
+    return int(setting(override(Config(), wanted), key)) if wanted else None
 
 
 def _fraction(assignments: Sequence[str]) -> float:
