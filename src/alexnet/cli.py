@@ -171,7 +171,8 @@ def train(
         from alexnet.training.run import resume as resume_run
 
         return _show_run(resume_run(resume), as_json)
-    from alexnet.config import read_config, with_layer_rates
+    from alexnet.config import read_config
+    from alexnet.training.finetune import with_layer_rates
     from alexnet.training.run import create_run, resolve_config
     from alexnet.training.run import resume as resume_run
 

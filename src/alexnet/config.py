@@ -253,7 +253,8 @@ def change(config: Config, path: str, value: Any) -> Config:
     if key not in {f.name for f in fields(current)}:
         close = [name for name in keys() if name.split(".")[0] == section]
         raise UserError(unknown("configuration key", path, close))
-    checked = _convert(_hints(type(current))[key], value, path)
+    hints = _hints(type(current))  # type: ignore[arg-type]
+    checked = _convert(hints[key], value, path)
     return replace(config, **{section: replace(current, **{key: checked})})
 
 
@@ -263,28 +264,6 @@ def setting(config: Config, path: str) -> Any:
     if path not in keys():
         raise UserError(unknown("configuration key", path, keys()))
     return getattr(getattr(config, section), key)
-
-
-def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[str]) -> Config:
-    """Add rules for layers, from the first epoch on; they win over those that are there.
-
-    Args:
-        config: a configuration.
-        freeze: layers that keep their weights.
-        factors: `layer=factor`, relative to the general rate.
-
-    Raises:
-        UserError: an unknown layer, or no number.
-    """
-    rules = [(layer, 1, 0.0) for name in freeze for layer in name.split(",")]
-    for entry in factors:
-        layer, _, text = entry.partition("=")
-        try:
-            rules.append((layer, 1, float(text)))
-        except ValueError:
-            raise UserError(f"--layer-rate wants LAYER=FACTOR, not {entry!r}") from None
-    kept = [rule for rule in config.optimizer.layer_rates if rule[0] not in {r[0] for r in rules}]
-    return change(config, "optimizer.layer_rates", [*kept, *rules])
 
 
 def keys() -> list[str]:

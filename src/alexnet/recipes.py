@@ -70,8 +70,9 @@ def _length(facts: DataFacts) -> list[Choice]:
     steps in an epoch for such batches, so they shrink, and the rate shrinks in proportion
     (Krizhevsky 2014, "One weird trick", and everyone since). A rate that is right later is too
     high for the first steps, in which biases of 1 meet raw pixels: hence a warm-up of an epoch, or
-    100 steps, but no more than a seventh of the run. The rate falls to nothing in a straight line, because a plateau of a few validation
-    images is mostly chance. From 200,000 images on, epochs and rate are the paper's.
+    100 steps, but no more than a seventh of the run. The rate falls to nothing in a straight line,
+    because a plateau of a few validation images is mostly chance. From 200,000 images on, epochs
+    and rate are the paper's.
     """
     images = facts.images
     by_size = 32 if images < 20_000 else 64 if images < 200_000 else 128

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from alexnet.config import Config, OptimizerConfig, with_layer_rates
+from alexnet.config import Config, OptimizerConfig
 from alexnet.errors import UserError
 from alexnet.model.network import AlexNet
 from alexnet.model.weights import load, save_weights
-from alexnet.training.finetune import begin_with, freeze, network_of
+from alexnet.training.finetune import begin_with, freeze, network_of, with_layer_rates
 from alexnet.training.run import resolve_config, train
 from conftest import make_image_folder
 

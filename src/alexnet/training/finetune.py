@@ -1,11 +1,12 @@
 """Fine-tuning: begin with the weights of another run, and replace the head by class name."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from alexnet.config import Config, DataConfig, ModelConfig, read_config
+from alexnet.config import Config, DataConfig, ModelConfig, change, read_config
 from alexnet.errors import UserError
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS
@@ -102,3 +103,25 @@ def fitted(config: Config, init: str) -> Config:
     data: DataConfig = replace(config.data, size=size)
     train = replace(config.train, init=str(Path(init).resolve()))
     return replace(config, model=model, data=data, train=train)
+
+
+def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[str]) -> Config:
+    """Add rules for layers, from the first epoch on; they win over those that are there.
+
+    Args:
+        config: a configuration.
+        freeze: layers that keep their weights.
+        factors: `layer=factor`, relative to the general rate.
+
+    Raises:
+        UserError: an unknown layer, or no number.
+    """
+    rules = [(layer, 1, 0.0) for name in freeze for layer in name.split(",")]
+    for entry in factors:
+        layer, _, text = entry.partition("=")
+        try:
+            rules.append((layer, 1, float(text)))
+        except ValueError:
+            raise UserError(f"--layer-rate wants LAYER=FACTOR, not {entry!r}") from None
+    kept = [rule for rule in config.optimizer.layer_rates if rule[0] not in {r[0] for r in rules}]
+    return change(config, "optimizer.layer_rates", [*kept, *rules])

@@ -1,10 +1,13 @@
 """What `alexnet tune` does: make or join a study, work on it, and say what won."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from alexnet.config import Config
 from alexnet.data.sources import open_source
@@ -72,9 +75,13 @@ def search(
             f"{', '.join(map(str, study.plan.rungs))}: {study.plan.share():.0%} of the work of "
             "training them all"
         )
-    helpers = [_helper(out) for _ in range(workers - 1)]
+    helpers = [_helper(out, number) for number in range(1, workers)]
     try:
         found = work(study)
+    except BaseException:
+        for helper in helpers:
+            helper.terminate()  # they save what they are at, as after Ctrl-C
+        raise
     finally:
         for helper in helpers:
             helper.wait()
@@ -166,7 +173,12 @@ def find_range(
     }
 
 
-def _helper(out: Path) -> "subprocess.Popen[bytes]":
-    """Another process on the same study."""
+def _helper(out: Path, number: int) -> "subprocess.Popen[bytes]":
+    """Another process on the same study, on a CUDA device of its own where there are several."""
     command = [sys.executable, "-m", "alexnet", "tune", "--out", str(out), "--json"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = dict(os.environ)
+    devices = torch.cuda.device_count()
+    if devices > 1 and "CUDA_VISIBLE_DEVICES" not in environment:
+        environment["CUDA_VISIBLE_DEVICES"] = str(number % devices)
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)

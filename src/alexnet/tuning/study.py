@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from alexnet.config import Config, from_json
-from alexnet.errors import UserError
+from alexnet.errors import InterruptedRunError, UserError
 from alexnet.files import write_text
 from alexnet.progress import say
 from alexnet.training.checkpoint import checkpoints
@@ -203,6 +203,10 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Dat
     try:
         data = advance(run, configured(study.config, trial.point), epochs, data)
         score = scores_so_far(run, epochs)
+    except InterruptedRunError:
+        raise InterruptedRunError(
+            f"stopped in trial {trial.number}, saved; go on with: alexnet tune --out {study.folder}"
+        ) from None
     except UserError as error:
         if data is None and not (run / "metrics.jsonl").exists():
             raise  # the data, not the trial
