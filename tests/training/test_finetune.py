@@ -10,6 +10,7 @@ import torch
 from alexnet.config import Config, OptimizerConfig
 from alexnet.errors import UserError
 from alexnet.model.network import AlexNet
+from alexnet.model.variants import VARIANTS
 from alexnet.model.weights import load, save_weights
 from alexnet.training.finetune import begin_with, freeze, network_of, with_layer_rates
 from alexnet.training.run import resolve_config, train
@@ -22,7 +23,7 @@ _TINY = (
 
 
 def network(classes: tuple[str, ...], seed: int) -> AlexNet:
-    model = AlexNet(replace(AlexNet("paper", 2, 64).variant, hidden=16), len(classes), seed=seed)
+    model = AlexNet(replace(VARIANTS["paper"], image_size=64, hidden=16), len(classes), seed=seed)
     model.classes = classes
     return model
 
@@ -45,7 +46,7 @@ def test_the_head_goes_by_class_name(tmp_path: Path) -> None:
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "weights.safetensors", network(("a", "b"), 1))
-    wider = AlexNet(replace(AlexNet("paper", 2, 64).variant, hidden=32), 2)
+    wider = AlexNet(replace(VARIANTS["paper"], image_size=64, hidden=32), 2)
     with pytest.raises(UserError, match="first difference: fc6"):
         begin_with(wider, tmp_path)
     with pytest.raises(UserError, match="no run or weights file"):

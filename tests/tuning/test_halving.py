@@ -85,8 +85,9 @@ def test_a_third_of_the_work_or_less() -> None:
 
 
 def test_short_trainings_have_fewer_rungs() -> None:
-    assert rungs_of(3) == (3,)
-    assert rungs_of(6) == (2, 6)
+    assert rungs_of(1) == (1,)
+    assert rungs_of(3) == (1, 3)
+    assert rungs_of(6) == (1, 2, 6)
     assert rungs_of(18) == (2, 6, 18)
 
 

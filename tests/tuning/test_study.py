@@ -13,7 +13,7 @@ from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.study import open_study, work
 from runs import finish, start
 
-# Steps of milliseconds; six trials of two epochs of four steps, the best two of four more.
+# Steps of milliseconds; six trials of one epoch of four steps, the best two of one more, the best of all of six.
 _SETTINGS = (
     *("--set", "model.width=0.03125", "--set", "model.image_size=48", "--set", "data.size=54"),
     *("--set", "train.alarm=false", "--set", "checkpoint.every_steps=1", "--batch-size", "16"),
@@ -43,9 +43,10 @@ def undisturbed(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_a_study_halves_and_says_what_won(undisturbed: Path) -> None:
     study = open_study(undisturbed)
     trials = study.ledger().trials()
-    assert study.plan.rungs == (2, 6)
+    assert study.plan.rungs == (1, 2, 6)
     assert [0 in trial.scores for trial in trials] == [True] * 6
     assert sum(1 in trial.scores for trial in trials) == 2
+    assert sum(2 in trial.scores for trial in trials) == 1
     ranked = sorted(trials, key=lambda trial: trial.rank(0))
     assert {t.number for t in ranked[:2]} == {t.number for t in trials if 1 in t.scores}
     page = (undisturbed / "study.html").read_text()

@@ -83,11 +83,11 @@ class Plan:
 def rungs_of(epochs: int, keep: int = 3, count: int = 3) -> tuple[int, ...]:
     """At most `count` rungs, each `keep` times the one before, the last at the end.
 
-    Trials of fewer than two epochs say little, so that short trainings get fewer rungs.
+    A trial is evaluated after whole epochs, so that very short trainings get fewer rungs.
     """
     rungs = [epochs]
-    while len(rungs) < count and rungs[0] // keep >= 2:
-        rungs.insert(0, round(rungs[0] / keep))
+    while len(rungs) < count and 1 <= (lower := round(rungs[0] / keep)) < rungs[0]:
+        rungs.insert(0, lower)
     return tuple(rungs)
 
 
