@@ -13,7 +13,7 @@ from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.study import open_study, work
 from runs import finish, start
 
-# Steps of milliseconds; six trials of one epoch of four steps, the best two of one more, the best of all of six.
+# Steps of milliseconds; six trials of one epoch, the best two of two, the best of all of six.
 _SETTINGS = (
     *("--set", "model.width=0.03125", "--set", "model.image_size=48", "--set", "data.size=54"),
     *("--set", "train.alarm=false", "--set", "checkpoint.every_steps=1", "--batch-size", "16"),
