@@ -117,6 +117,12 @@ _views = click.option(
 @click.option("--recipe", default=None, help="A named run; default: chosen for the data.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/NAME]")
 @click.option("--resume", type=click.Path(path_type=Path), help="Continue this run.")
+@click.option("--init", help="Begin with the weights of this run; its head goes by class name.")
+@click.option("--freeze", multiple=True, metavar="LAYER", help="Keep a layer as it is.")
+@click.option(
+    "--layer-rate", multiple=True, metavar="LAYER=FACTOR", help="Rate of a layer, relative."
+)
+@click.option("--budget", metavar="30m", help="End in about this time: the schedule is planned.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A config.json.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option("--steps", type=int, help="End after so many updates.")
@@ -138,6 +144,10 @@ def train(
     out: Path | None,
     resume: Path | None,
     config_file: Path | None,
+    init: str | None,
+    freeze: tuple[str, ...],
+    layer_rate: tuple[str, ...],
+    budget: str | None,
     changes: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
@@ -152,7 +162,8 @@ def train(
     """
     assignments = [*_assignments(named), *changes]
     if resume is not None:
-        if data or recipe or out or config_file or assignments:
+        others = (init, freeze, layer_rate, budget)
+        if data or recipe or out or config_file or assignments or any(others):
             raise UserError(
                 "--resume continues a run with its own configuration; to change something, start "
                 f"a new run with --config {resume / 'config.json'}"
@@ -161,13 +172,20 @@ def train(
 
         return _show_run(resume_run(resume), as_json)
     from alexnet.config import read_config
+    from alexnet.training.finetune import with_layer_rates
     from alexnet.training.run import create_run, resolve_config
     from alexnet.training.run import resume as resume_run
 
     if recipe and config_file:
         raise UserError("--recipe and --config both say what to run; give one of them")
     given = read_config(config_file) if config_file else None
-    config = resolve_config(data, recipe or "default", assignments, given)
+    config = with_layer_rates(
+        resolve_config(data, recipe, assignments, given, init), freeze, layer_rate
+    )
+    if budget is not None:
+        from alexnet.tuning.budget import fit_to_budget, read_duration
+
+        config = fit_to_budget(config, read_duration(budget), assignments)
     if dry_run:
         return click.echo(config.to_json(), nl=False)
     return _show_run(resume_run(create_run(config, out)), as_json)
@@ -350,6 +368,72 @@ def plan(device: str | None, precision: str, as_json: bool, **options: Any) -> N
     if as_json:
         return click.echo(json.dumps(plan_to_json(made)))
     return click.echo("\n".join(plan_lines(made)))
+
+
+@verbs.command()
+@click.argument("data", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the study.")
+@click.option("--trials", type=click.IntRange(min=2), help="Points to try.  [30]")
+@click.option("--budget", metavar="2h", help="End in about this time, instead of --trials.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes.  [1]")
+@click.option("--storage", default="auto", help="auto, folder, journal, or a URL of Optuna's.")
+@click.option("--full", is_flag=True, help="Train every trial to the end; for comparison.")
+@click.option("--range", "range_only", is_flag=True, help="Rate range test only.")
+@click.option("--init", help="Fine-tune this run in every trial.")
+@click.option("--recipe", default=None, help="What to search around; default: for the data.")
+@click.option("--epochs", type=int, help="Of a whole training.")
+@click.option("--batch-size", type=int, help="Images in a batch.")
+@click.option("--lr", type=float, help="The rate to search around.")
+@click.option("--variant", help="Which network.")
+@click.option("--seed", type=int, help="Of the search and of every training.")
+@click.option("--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting.")
+@_device
+@_as_json
+def tune(
+    data: str | None,
+    out: Path | None,
+    trials: int | None,
+    budget: str | None,
+    workers: int,
+    storage: str,
+    full: bool,
+    range_only: bool,
+    init: str | None,
+    recipe: str | None,
+    changes: tuple[str, ...],
+    as_json: bool,
+    **named: Any,
+) -> None:
+    """Search for the best settings on DATA: many short trainings, the best of them longer.
+
+    The study lives in --out. The same command again goes on with it, also at the same time from
+    other processes, devices or hosts that see the folder; nothing is lost when any of them is
+    killed, and no trial is trained twice. With --range, only the rate is looked for, in a minute.
+    """
+    from alexnet.tuning.search import find_range, search
+
+    assignments = [*_assignments(named), *changes]
+    if range_only:
+        result = find_range(data, recipe, assignments, init, out)
+    else:
+        result = search(
+            data, recipe, assignments, init, out, trials, budget, workers, storage, full
+        )
+    if as_json:
+        return click.echo(json.dumps(result))
+    return click.echo("\n".join(result["lines"]))
+
+
+@verbs.command()
+@click.argument("what", required=False, metavar="[RUN|DATA]")
+@_as_json
+def doctor(what: str | None, as_json: bool) -> None:
+    """Say what is wrong with this installation, a data set or a run, and how to mend it."""
+    from alexnet.doctor.run import examine
+
+    diagnosis = examine(what)
+    text = json.dumps(diagnosis.to_json()) if as_json else "\n".join(diagnosis.lines())
+    return click.echo(text)
 
 
 @verbs.command()

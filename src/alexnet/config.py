@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,7 @@ class ModelConfig:
     # Multiplies the initial weights above conv1. A narrow layer adds up fewer inputs; with
     # 1 / sqrt(width) its signals are as large as in the full network, and it learns as soon.
     weight_gain: float = 1.0
+    initial_scale: float = 1.0  # multiplies the deviation of all initial weights
 
     def __post_init__(self) -> None:
         _require(self.columns is None or self.columns >= 1, "model.columns must be at least 1")
@@ -51,6 +53,7 @@ class ModelConfig:
         )
         _require(0.0 < self.width < math.inf, "model.width must be positive")
         _require(0.0 < self.weight_gain < math.inf, "model.weight_gain must be positive")
+        _require(0.0 < self.initial_scale < math.inf, "model.initial_scale must be positive")
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ class TrainConfig:
     log_every_steps: int = 10
     evaluate_every_epochs: int = 1
     alarm: bool = True  # stop a run that visibly cannot learn
+    init: str | None = None  # a run or weights file whose weights this run begins with
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "train.epochs must be at least 1")
@@ -261,8 +265,17 @@ def change(config: Config, path: str, value: Any) -> Config:
     if key not in {f.name for f in fields(current)}:
         close = [name for name in keys() if name.split(".")[0] == section]
         raise UserError(unknown("configuration key", path, close))
-    checked = _convert(_hints(type(current))[key], value, path)
+    hints = _hints(type(current))  # type: ignore[arg-type]
+    checked = _convert(hints[key], value, path)
     return replace(config, **{section: replace(current, **{key: checked})})
+
+
+def setting(config: Config, path: str) -> Any:
+    """The value of `section.key`; errors as for `override`."""
+    section, _, key = path.partition(".")
+    if path not in keys():
+        raise UserError(unknown("configuration key", path, keys()))
+    return getattr(getattr(config, section), key)
 
 
 def keys() -> list[str]:
@@ -291,6 +304,7 @@ def _takes_word(path: str, word: str) -> bool:
     return hint is str or (typing.get_origin(hint) is Literal and word in typing.get_args(hint))
 
 
+@cache
 def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 

@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class InterruptedRunError(Exception):
     """A run was asked to stop, and its state is saved; the command line exits with code 130."""
+
+
+class PausedRunError(Exception):
+    """A run has come to where it was to pause, and its state is saved."""

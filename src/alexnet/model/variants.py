@@ -227,6 +227,8 @@ def resolve(config: ModelConfig) -> Variant:
         variant = replace(variant, dropout=config.dropout)
     if config.image_size is not None:
         variant = replace(variant, image_size=config.image_size)
+    if config.initial_scale != 1.0:
+        variant = with_initial_scale(variant, config.initial_scale)
     if config.width != 1.0:
         variant = scaled(variant, config.width)
     if config.weight_gain != 1.0:
@@ -246,6 +248,16 @@ def without_overlap(variant: Variant) -> Variant:
     and the network keeps its number of parameters.
     """
     return replace(variant, pooling_window=2, conv2_padding=1, conv5_padding=0)
+
+
+def with_initial_scale(variant: Variant, scale: float) -> Variant:
+    """The same network with the deviations of its initial weights multiplied."""
+    if variant.weight_std is None:
+        raise UserError(
+            f"the initial weights of {variant.name} follow from its fan-in; model.initial_scale "
+            "needs a variant that says their deviation: paper"
+        )
+    return replace(variant, weight_std=tuple(scale * std for std in variant.weight_std))
 
 
 def scaled(variant: Variant, width: float) -> Variant:

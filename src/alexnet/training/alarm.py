@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from alexnet.errors import UserError
+from alexnet.findings import Finding
 from alexnet.model.build import Network
 
 # A loss this close to ln(classes), or above it, is that of guessing.
@@ -55,8 +56,16 @@ class Alarm:
         self._chance = math.log(num_classes)
         self._left_chance = resumed  # what came before is not known
 
-    def check(self, sign: Sign, model: Network, images: Tensor) -> None:
+    def check(
+        self, sign: Sign, model: Network, images: Tensor, known: Finding | None = None
+    ) -> None:
         """Stop the run if it cannot learn.
+
+        Args:
+            sign: what was logged.
+            model: the network.
+            images: what it saw last.
+            known: what the watch found to be wrong; then that is the cause that is named.
 
         Raises:
             UserError: it cannot; one line with cause and mend.
@@ -77,7 +86,7 @@ class Alarm:
                 if share > _DEAD
             ]
             if dead or sign.spread < _CONSTANT_ANSWER:
-                raise UserError(self._collapsed(sign, *dead[:1]))
+                raise UserError(_named(sign, known) or self._collapsed(sign, *dead[:1]))
         if sign.warming_up:
             return
         waited = (
@@ -85,7 +94,8 @@ class Alarm:
         ) or sign.images >= _PATIENCE_IMAGES
         if waited and not self._left_chance:
             raise UserError(
-                f"training stopped at step {sign.step}: the loss {sign.loss:.3f} has not left "
+                _named(sign, known)
+                or f"training stopped at step {sign.step}: the loss {sign.loss:.3f} has not left "
                 f"ln({round(math.exp(self._chance))}) = {self._chance:.3f}, the loss of guessing; "
                 f"the learning rate {sign.lr:g} is likely too low, try --lr {sign.lr * 10:g}, or "
                 "the labels do not belong to the images (--set train.alarm=false goes on)"
@@ -98,6 +108,13 @@ class Alarm:
             f"{cause}; the learning rate {sign.lr:g} is too high for this data, "
             f"try --lr {sign.lr / 10:g}"
         )
+
+
+def _named(sign: Sign, known: Finding | None) -> str | None:
+    """The complaint for a cause that is known."""
+    if known is None:
+        return None
+    return f"training stopped at step {sign.step}: {known.cause}; {known.mend}"
 
 
 def spread(logits: Tensor) -> Tensor:

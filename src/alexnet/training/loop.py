@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor
 from alexnet.config import Config
 from alexnet.data.batches import Batch, TrainingFeed, training_batches
 from alexnet.draws import sample_keys
-from alexnet.errors import InterruptedRunError
+from alexnet.errors import InterruptedRunError, PausedRunError
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import credit
 from alexnet.model.build import Network
@@ -25,6 +26,7 @@ from alexnet.training.metrics import MetricsLog
 from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
 from alexnet.training.schedule import Moment, Rates, is_finished, rates
 from alexnet.training.signals import StopRequest
+from alexnet.training.watch import Watch
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Surroundings:
     checkpoint_folder: Path
     metrics: MetricsLog
     stop: StopRequest
+    watch: Watch | None = None
+    pause_step: int | None = None  # the end of an epoch; save and leave there
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
@@ -75,6 +79,7 @@ def train_loop(state: State, around: Surroundings) -> None:
 
     Raises:
         InterruptedRunError: a stop was requested; the state is saved.
+        PausedRunError: `pause_step` is reached; the state is saved.
         UserError: the run cannot learn.
         CannotWriteError: its state cannot be saved; earlier checkpoints are intact.
     """
@@ -84,6 +89,8 @@ def train_loop(state: State, around: Surroundings) -> None:
     state.model.train()
     clock = _Clock()
     first = state.position.step
+    if around.pause_step is not None and around.pause_step <= first < last_step:
+        raise PausedRunError  # a run that was stopped between saving and saying so
     last_save = time.monotonic()
     ahead = training_batches(feed, first, last_step, config.data.workers)
     with closing(ahead) as batches, Meter("training", last_step, start=first) as meter:
@@ -97,16 +104,28 @@ def train_loop(state: State, around: Surroundings) -> None:
             step = state.position.step
             end_of_epoch = step % feed.steps_per_epoch == 0 or step == last_step
             if step % config.train.log_every_steps == 0 or end_of_epoch:
-                sign = _log(state, around, now, spread(logits))
+                vitals = (
+                    around.watch.measure(state.optimizer, state.model, batch, images, end_of_epoch)
+                    if around.watch
+                    else {}
+                )
+                sign = _log(state, around, now, spread(logits), vitals)
+                if around.watch:
+                    around.watch.look(meter, end_of_epoch=False)
                 if alarm:
-                    alarm.check(sign, state.model, images)
+                    known = around.watch.worst if around.watch else None
+                    alarm.check(sign, state.model, images, known)
                 meter.advance(0, _note(sign, state.position))
             if end_of_epoch:
                 _validate(state, around, meter, last_step)
+                if around.watch:
+                    around.watch.look(meter, end_of_epoch=True)
             if end_of_epoch or _is_due(config, step, last_save) or around.stop:
                 _save(state, around)
                 last_save = time.monotonic()
             meter.advance()
+            if step == around.pause_step and step < last_step:
+                raise PausedRunError
             if around.stop and step < last_step:
                 raise InterruptedRunError(
                     f"stopped at step {step}, saved; continue with: "
@@ -135,7 +154,9 @@ def _step(state: State, batch: Batch, now: Rates, around: Surroundings) -> tuple
     return logits.detach(), images
 
 
-def _log(state: State, around: Surroundings, now: Rates, logits_spread: Tensor) -> Sign:
+def _log(
+    state: State, around: Surroundings, now: Rates, logits_spread: Tensor, vitals: dict[str, Any]
+) -> Sign:
     """Write the training row since the last one; the only place that reads the device."""
     images, loss, top1, top5 = state.sums.tolist()
     state.sums.zero_()
@@ -152,6 +173,7 @@ def _log(state: State, around: Surroundings, now: Rates, logits_spread: Tensor) 
             "learning_rate": now.weights,
             "images_per_second": images_per_second(position),
             "data_wait_fraction": data_wait_fraction(position),
+            **vitals,
         }
     )
     return Sign(

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from alexnet.config import Config, override, read_config
+from alexnet.config import Config, override, read_config, setting
 from alexnet.data.batches import TrainingFeed
+from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
-from alexnet.errors import UserError
+from alexnet.errors import PausedRunError, UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
@@ -25,9 +26,10 @@ from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import say, stage
-from alexnet.recipes import DataFacts, find_recipe
+from alexnet.recipes import DataFacts, find_recipe, reasons
 from alexnet.training.checkpoint import Position, load_checkpoint
 from alexnet.training.data import Data, check_same_data, load_data
+from alexnet.training.finetune import fitted, freeze, start_weights
 from alexnet.training.loop import (
     State,
     Surroundings,
@@ -38,24 +40,28 @@ from alexnet.training.loop import (
 from alexnet.training.metrics import MetricsLog, read_metrics
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.signals import stop_request
+from alexnet.training.watch import Watch
 
 
 def train(
     data: str | None = None,
-    recipe: str = "default",
+    recipe: str | None = None,
     out: str | Path | None = None,
     assignments: Sequence[str] = (),
     config: Config | None = None,
+    init: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a network and write its run directory.
 
     Args:
         data: a folder, an archive, or a name (digits, cifar10); by default what the
             configuration says, else the embedded digits.
-        recipe: a name in `alexnet.recipes`, used where no `config` is given.
+        recipe: a name in `alexnet.recipes`, used where no `config` is given; by default
+            "default", or "finetune" with `init`.
         out: the run directory; by default runs/NAME, numbered if it exists.
         assignments: `section.key=value` changes on top of the recipe or configuration.
         config: a complete configuration in place of a recipe.
+        init: a run or weights file whose weights this run begins with.
 
     Returns:
         The JSON document of the command line's contract (`run`, `steps`, `top1_error`, …).
@@ -64,7 +70,7 @@ def train(
         UserError: something the user can mend.
         InterruptedRunError: the run was asked to stop; `resume` continues it.
     """
-    config = resolve_config(data, recipe, assignments, config)
+    config = resolve_config(data, recipe, assignments, config, None if init is None else str(init))
     return resume(create_run(config, None if out is None else Path(out)))
 
 
@@ -94,20 +100,64 @@ def resume(run: str | Path, enough: Callable[[], bool] | None = None) -> dict[st
             ) from error
 
 
+def take_on(run: Path, epochs: int, data: Data | None = None) -> Data:
+    """Train a run until so many epochs are done and pause there, or to its end if that is earlier.
+
+    Args:
+        run: its directory.
+        epochs: where to pause.
+        data: its images, if another run with the same images has decoded them.
+
+    Returns:
+        The images, for the next run.
+
+    Raises:
+        UserError, InterruptedRunError: as for `train`.
+    """
+    with _sole_use(run):
+        config = read_config(run / "config.json")
+        world = make_world(config.train.device, config.train.precision)
+        data = data or load_data(config, world)
+        if not (run / "result.json").exists():
+            try:
+                _run(run, config, data=data, pause_epochs=epochs)
+            except PausedRunError:
+                say(f"paused after {epochs} epochs")
+    return data
+
+
 def resolve_config(
-    data: str | None, recipe: str, assignments: Sequence[str], config: Config | None = None
+    data: str | None,
+    recipe: str | None,
+    assignments: Sequence[str],
+    config: Config | None = None,
+    init: str | None = None,
 ) -> Config:
     """The complete configuration of a run, every choice made; arguments as for `train`."""
+    facts = None
     if config is None:
         source = open_source(data or "digits", validation_fraction=_fraction(assignments))
+        seen = glance(source.train)
         facts = DataFacts(
-            len(source.train), len(source.classes), mirror=source.mirror, crop=source.crop
+            len(source.train),
+            len(source.classes),
+            mirror=source.mirror,
+            crop=source.crop,
+            side=seen.side,
+            gray=seen.gray,
+            batch_size=_number(assignments, "train.batch_size"),
+            epochs=_number(assignments, "train.epochs"),
         )
-        config = find_recipe(recipe)(facts)
+        config = find_recipe(recipe or ("finetune" if init else "default"))(facts)
+    if init is not None:
+        config = fitted(config, init)
     if data is not None:
         config = replace(config, data=replace(config.data, source=_absolute(data)))
-    config = override(config, assignments)
+    chosen, config = config, override(config, assignments)
     resolve(config.model)  # raises early what cannot be built
+    if facts and chosen.recipe in ("default", "finetune"):
+        for line in reasons(facts, chosen, config):
+            say(line)
     return config
 
 
@@ -130,18 +180,25 @@ def create_run(config: Config, out: Path | None) -> Path:
     return out
 
 
-def _run(run: Path, config: Config, enough: Callable[[], bool] | None = None) -> dict[str, Any]:
+def _run(
+    run: Path,
+    config: Config,
+    enough: Callable[[], bool] | None = None,
+    data: Data | None = None,
+    pause_epochs: int | None = None,
+) -> dict[str, Any]:
     world = make_world(config.train.device, config.train.precision)
     write_text(run / "environment.json", json.dumps(describe_environment(world), indent=2) + "\n")
     began = time.monotonic()
-    data = load_data(config, world)
+    data = data or load_data(config, world)
     check_same_data(run, data)
     state, metrics = _state(run, config, world, data)
+    feed = _feed(config, data, state.model)
     with stop_request(enough) as stop:
         around = Surroundings(
             config=config,
             world=world,
-            feed=_feed(config, data, state.model),
+            feed=feed,
             validate=lambda: evaluate_model(
                 state.model,
                 data.validation,
@@ -154,6 +211,15 @@ def _run(run: Path, config: Config, enough: Callable[[], bool] | None = None) ->
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
+            pause_step=None if pause_epochs is None else pause_epochs * feed.steps_per_epoch,
+            watch=Watch(
+                run,
+                feed,
+                len(data.source.classes),
+                config.optimizer.lr,
+                config.schedule.warmup_epochs,
+                len(data.validation),
+            ),
         )
         _announce(run, config, world, data, state)
         train_loop(state, around)
@@ -162,10 +228,11 @@ def _run(run: Path, config: Config, enough: Callable[[], bool] | None = None) ->
         best, data.validation, config.evaluation.views, world, config.evaluation.batch_size
     )
     result = _result(run, state.position, around.feed, measured, time.monotonic() - began)
-    with stage("report"):
-        write_run_report(
-            run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
-        )
+    if pause_epochs is None:  # a trial of a search is not looked at one by one
+        with stage("report"):
+            write_run_report(
+                run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
+            )
     write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
@@ -177,6 +244,10 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
     model.stored_size = config.data.size
     model.training_data = data.manifest()
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
+    saved = load_checkpoint(run / "checkpoints")
+    if not saved:
+        start_weights(model, config)
+    freeze(model, config)
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     use_forms(model, _forms(run, model, world))
     state = State(
@@ -184,7 +255,6 @@ def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, 
         optimizer=build_optimizer(model, config.optimizer),
         sums=torch.zeros(4, dtype=torch.float64, device=world.device),
     )
-    saved = load_checkpoint(run / "checkpoints")
     if saved:
         state.restore(*saved)
         say(f"continuing {run} from step {state.position.step}")
@@ -263,6 +333,12 @@ def _numbered(path: Path) -> Path:
 def _absolute(data: str) -> str:
     """A path as one that still holds when the run is resumed from elsewhere; names stay."""
     return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
+
+
+def _number(assignments: Sequence[str], key: str) -> int | None:
+    """What the user has set a number to, if anything."""
+    wanted = [a for a in assignments if a.startswith(f"{key}=")]
+    return int(setting(override(Config(), wanted), key)) if wanted else None
 
 
 def _fraction(assignments: Sequence[str]) -> float:
