@@ -326,9 +326,9 @@ def prepare(source: str, out: Path, no_checksums: bool, as_json: bool, **options
 @verbs.command()
 @click.argument("what", required=False, metavar="[VARIANT|RUN|PREPARED]")
 @click.option("--diff", metavar="VARIANT", help="What differs from this variant.")
-@click.option("--classes", type=click.IntRange(min=1), default=1000, help="Outputs of fc8.")
+@click.option("--classes", type=click.IntRange(min=1), help="Outputs.  [1000; CIFAR-10 nets: 10]")
 @_as_json
-def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> None:
+def info(what: str | None, diff: str | None, classes: int | None, as_json: bool) -> None:
     """Show the layers of a variant or run: shapes, parameters, multiply-adds; or a prepared set."""
     from alexnet.model.describe import describe, difference_lines, layer_lines
 

@@ -18,6 +18,7 @@ from alexnet.data.augment import (
     color_shifts,
     draw,
     has_color_noise,
+    nine_views,
     ten_views,
 )
 from alexnet.data.pixels import DevicePixels, HostPixels
@@ -242,3 +243,8 @@ def test_views_lie_inside_the_image(crop_size: int, border: int) -> None:
     assert center_view(size, crop_size) == [views[2]]
     top, left, _ = views[2]
     assert top == left == border // 2
+
+
+def test_nine_views_are_the_grid_of_the_cifar_nets() -> None:
+    """24x24 crops of 32x32: offsets 0, 4 and 8 both ways, none mirrored."""
+    assert nine_views(32, 24) == [(y, x, False) for y in (0, 4, 8) for x in (0, 4, 8)]

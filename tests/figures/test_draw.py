@@ -13,8 +13,14 @@ from alexnet.figures.kernels import columns_in_words
 from alexnet.training.run import train
 
 _NAMES = ["kernels", "kernel-colors", "predictions", "neighbors", "neighbors-pixels", "evidence",
-          "activations", "statistics"]  # fmt: skip
-_QUICK = ("train.steps=3", "train.batch_size=8", "train.alarm=false", "train.precision=fp32")
+          "activations", "statistics", "training"]  # fmt: skip
+_QUICK = (
+    "train.steps=3",
+    "train.log_every_steps=1",
+    "train.batch_size=8",
+    "train.alarm=false",
+    "train.precision=fp32",
+)
 _NETS = {
     "columns": ("model.width=0.03125", "model.image_size=64", "data.size=72"),
     "cifar": ("model.variant=cifar-18", "model.width=0.25", "data.size=32"),

@@ -14,6 +14,7 @@ from alexnet.model.build import build_network
 from alexnet.model.catalog import ALL_VARIANTS, layer_table, resolve
 from alexnet.model.cifar import CifarNet
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
+from alexnet.model.describe import describe, difference_lines
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
 from alexnet.model.weights import load, save_weights
@@ -166,6 +167,13 @@ def test_changes_of_a_configuration() -> None:
     with pytest.raises(UserError, match="cifar-18"):
         resolve(ModelConfig(variant="cifar-17"))
     assert list(ALL_VARIANTS) == [*VARIANTS, *CIFAR_VARIANTS]
+
+
+def test_info_of_a_cifar_net_has_ten_classes() -> None:
+    assert describe("cifar-11").parameters == 2_112_970
+    assert describe("paper").parameters == 60_965_224
+    lines = difference_lines(describe("cifar-13"), describe("cifar-11"))
+    assert any(line.startswith("order") for line in lines)
 
 
 def test_a_narrow_net_can_be_as_loud_as_the_full_one() -> None:

@@ -47,7 +47,7 @@ def reference(setting: Setting) -> Config:
             epochs=scale.epochs,
             steps=scale.steps,
             batch_size=scale.batch_size,
-            # On processors, layers this narrow are six times slower in bf16 than in fp32.
+            # Small experiments run on any processor and must not depend on which it is.
             precision="fp32" if scale.width < 1.0 else "auto",
             alarm=scale.steps is None,
         ),

@@ -19,8 +19,10 @@ from alexnet.figures.page import Shown, write_page
 from alexnet.figures.panels import panels_figure
 from alexnet.figures.statistics import layer_statistics, statistics_figure
 from alexnet.figures.subject import Subject, activations, open_subject
+from alexnet.figures.training import has_vitals, training_figure
 from alexnet.files import write_atomically
 from alexnet.progress import stage
+from alexnet.training.metrics import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,8 +248,25 @@ def _statistics(subject: Subject) -> list[Sheet]:
     ]
 
 
+def _training(subject: Subject) -> list[Sheet]:
+    rows = read_metrics(subject.run / "metrics.jsonl") if subject.run.is_dir() else []
+    if not has_vitals(rows):
+        return []
+    return [
+        (
+            "training",
+            "Weights and activations over the training",
+            "Left: an update of healthy size is around a thousandth of the weights. Middle: the "
+            "share of kernels or neurons of each ReLU layer that answer zero to every image of a "
+            "batch. Right: the spread of the outputs over images relative to their size; near zero "
+            "every image gets the same answer.",
+            training_figure(rows),
+        )
+    ]
+
+
 def _class(subject: Subject, index: Any) -> str:
     return subject.model.classes[int(subject.measured.labels[index])]
 
 
-_SHEETS = (_kernels, _predictions, _neighbors, _evidence, _activations, _statistics)
+_SHEETS = (_kernels, _predictions, _neighbors, _evidence, _activations, _statistics, _training)

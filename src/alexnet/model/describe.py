@@ -10,6 +10,7 @@ from safetensors import safe_open
 from alexnet.config import read_config
 from alexnet.errors import UserError
 from alexnet.model.catalog import ALL_VARIANTS, AnyVariant, layer_table, resolve
+from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.model.layers import Layer, neurons
 from alexnet.model.variants import differences
 from alexnet.suggest import unknown
@@ -64,7 +65,7 @@ class Description:
         }
 
 
-def describe(variant_or_run: str, num_classes: int = 1000) -> Description:
+def describe(variant_or_run: str, num_classes: int | None = None) -> Description:
     """The description of a variant by name, or of a run directory.
 
     Raises:
@@ -72,11 +73,12 @@ def describe(variant_or_run: str, num_classes: int = 1000) -> Description:
     """
     if variant_or_run in ALL_VARIANTS:
         variant = ALL_VARIANTS[variant_or_run]
+        num_classes = num_classes or (10 if variant_or_run in CIFAR_VARIANTS else 1000)
         return Description(variant, num_classes, layer_table(variant, num_classes))
     run = Path(variant_or_run)
     if (run / "config.json").exists():
         variant = resolve(read_config(run / "config.json").model)
-        num_classes = _classes_of_run(run, num_classes)
+        num_classes = _classes_of_run(run, num_classes or 1000)
         return Description(variant, num_classes, layer_table(variant, num_classes))
     if run.exists():
         raise UserError(f"{run} is not a run: it holds no config.json")
