@@ -12,13 +12,13 @@ from torch import Tensor
 
 from alexnet.config import AugmentConfig
 from alexnet.data.augment import (
-    Components,
     color_divisor,
     color_shifts,
     draw,
     has_color_noise,
 )
 from alexnet.data.pixels import ImageSet
+from alexnet.data.statistics import Components
 from alexnet.draws import permutation
 
 

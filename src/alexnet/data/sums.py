@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.augment import Components
-from alexnet.data.statistics import Statistics
+from alexnet.data.statistics import Components, Statistics
 
 Integers = npt.NDArray[np.int64]
 
