@@ -52,6 +52,18 @@ static void forget(Windows *windows)
     free(windows->weights);
 }
 
+/* The inputs that have weight: low .. high - 1. */
+typedef struct {
+    int low, high;
+} Span;
+
+EXACT static Span reach(int side, double center, double support)
+{
+    int low = (int)(center - support + 0.5);
+    Span span = {low < 0 ? 0 : low, smaller((int)(center + support + 0.5), side)};
+    return span;
+}
+
 /* The windows of `size` outputs that lie evenly between `from` and `to` of `side` inputs;
  * 0 if there is no memory for them. */
 EXACT static int make_windows(Windows *windows, int side, float from, float to, int size, int cubic)
@@ -60,11 +72,15 @@ EXACT static int make_windows(Windows *windows, int side, float from, float to, 
     double stretch = scale < 1.0 ? 1.0 : scale;
     double support = (cubic ? 2.0 : 1.0) * stretch;
     double inverse = 1.0 / stretch;
-    int taps = smaller((int)ceil(support) * 2 + 1, side);
-    double *exact = malloc(taps * sizeof *exact);
+    double *exact = malloc(side * sizeof *exact);
 
-    windows->taps = taps;
+    windows->taps = 0;
     windows->first = malloc(size * sizeof *windows->first);
+    for (int i = 0; windows->first && i < size; i++) {
+        Span span = reach(side, from + (i + 0.5) * scale, support);
+        if (span.high - span.low > windows->taps) windows->taps = span.high - span.low;
+    }
+    int taps = windows->taps;
     windows->weights = calloc((size_t)size * taps, sizeof *windows->weights);
     if (!exact || !windows->first || !windows->weights) {
         free(exact);
@@ -73,19 +89,18 @@ EXACT static int make_windows(Windows *windows, int side, float from, float to, 
     }
     for (int i = 0; i < size; i++) {
         double center = from + (i + 0.5) * scale;
-        int low = (int)(center - support + 0.5);
-        int high = smaller((int)(center + support + 0.5), side);
-        if (low < 0) low = 0;
+        Span span = reach(side, center, support);
+        int count = span.high - span.low;
         /* Where fewer inputs count, the others have weight 0: they lie before, at the far edge. */
-        int first = smaller(low, side - taps);
-        int32_t *weights = windows->weights + (size_t)i * taps + (low - first);
+        int first = smaller(span.low, side - taps);
+        int32_t *weights = windows->weights + (size_t)i * taps + (span.low - first);
         double total = 0.0;
-        for (int j = 0; j < high - low; j++) {
-            double x = (j + low - center + 0.5) * inverse;
+        for (int j = 0; j < count; j++) {
+            double x = (j + span.low - center + 0.5) * inverse;
             exact[j] = cubic ? bicubic(x) : hamming(x);
             total += exact[j];
         }
-        for (int j = 0; j < high - low; j++) {
+        for (int j = 0; j < count; j++) {
             double weight = total != 0.0 ? exact[j] / total : exact[j];
             weights[j] = (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << BITS));
         }
