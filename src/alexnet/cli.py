@@ -327,17 +327,25 @@ def prepare(source: str, out: Path, no_checksums: bool, as_json: bool, **options
 @click.argument("what", required=False, metavar="[VARIANT|RUN|PREPARED]")
 @click.option("--diff", metavar="VARIANT", help="What differs from this variant.")
 @click.option("--classes", type=click.IntRange(min=1), default=1000, help="Outputs of fc8.")
+@click.option("--verify", is_flag=True, help="Compare a prepared set with its checksums.")
 @_as_json
-def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> None:
+def info(what: str | None, diff: str | None, classes: int, verify: bool, as_json: bool) -> None:
     """Show the layers of a variant or run: shapes, parameters, multiply-adds; or a prepared set."""
     from alexnet.model.describe import describe, difference_lines, layer_lines
 
     if what and (Path(what) / "manifest.json").exists():
         from alexnet.data.prepared import describe_prepared
+        from alexnet.data.prepared import verify as check
+        from alexnet.progress import say
 
+        if verify:
+            check(Path(what))
+            say(f"every file of {what} has its checksum")
         prepared = describe_prepared(Path(what))
         text = json.dumps(prepared.to_json()) if as_json else "\n".join(prepared.lines())
         return click.echo(text)
+    if verify:
+        raise UserError(f"--verify wants a prepared set, not {what or 'a variant'}")
     description = describe(what or "paper", classes)
     if diff is not None:
         return click.echo("\n".join(difference_lines(description, describe(diff, classes))))

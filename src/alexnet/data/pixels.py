@@ -22,6 +22,8 @@ from alexnet.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
 Samples = Sequence[int] | npt.NDArray[np.int64]
+Views = Sequence[View] | npt.NDArray[np.int64]
+"""A view for each sample, or (n, 3) of the same numbers."""
 
 
 class PixelStore(Protocol):
@@ -31,7 +33,7 @@ class PixelStore(Protocol):
     def size(self) -> int:
         """Side of the images in pixels."""
 
-    def cut(self, samples: Samples, views: Sequence[View], side: int) -> Tensor:
+    def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """One view of each sample: (n, 3, side, side) uint8, channels-last, where the store is."""
 
     def take(self, start: int, stop: int) -> "PixelStore":
@@ -56,7 +58,7 @@ class HostPixels:
         """Side of the images in pixels."""
         return int(self.pixels.shape[1])
 
-    def cut(self, samples: Samples, views: Sequence[View], side: int) -> Tensor:
+    def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """As `PixelStore.cut`."""
         batch = _empty_batch(len(samples), side)
         for row, sample, view in zip(batch, samples, views, strict=True):
@@ -80,7 +82,7 @@ class StreamedPixels:
     size: int
     workers: int  # threads that `take` decodes with
 
-    def cut(self, samples: Samples, views: Sequence[View], side: int) -> Tensor:
+    def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """As `PixelStore.cut`.
 
         Raises:
@@ -121,15 +123,13 @@ class DevicePixels:
         first = self.planes if isinstance(self.planes, Tensor) else self.planes[0]
         return int(first.shape[1])
 
-    def cut(self, samples: Samples, views: Sequence[View], side: int) -> Tensor:
+    def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """As `PixelStore.cut`."""
         device = self.planes.device if isinstance(self.planes, Tensor) else self.planes[0].device
-        # One small transfer carries all that the gather needs to know.
-        rows = [
-            (int(s), top, left, mirrored)
-            for s, (top, left, mirrored) in zip(samples, views, strict=True)
-        ]
-        plan = torch.tensor(rows, dtype=torch.int64).to(device, non_blocking=True)
+        # One small transfer carries all that the gather needs to know, and no loop makes it: half a
+        # million images a second leave two microseconds for each.
+        rows = np.column_stack([np.asarray(samples), np.asarray(views)]).astype(np.int64)
+        plan = torch.from_numpy(rows).to(device, non_blocking=True)
         sample, top, left, mirrored = (column[:, None, None] for column in plan.unbind(1))
         along = torch.arange(side, device=device)
         y = top + along[None, :, None]  # (n, side, 1)
@@ -267,7 +267,9 @@ def _empty_batch(count: int, side: int) -> Tensor:
     return torch.empty(count, side, side, 3, dtype=torch.uint8)
 
 
-def _cut_one(image: Tensor, view: View, side: int, out: Tensor) -> None:
-    top, left, mirrored = view
+def _cut_one(
+    image: Tensor, view: View | npt.NDArray[np.int64], side: int, out: Tensor
+) -> None:
+    top, left, mirrored = (int(value) for value in view)
     window = image[top : top + side, left : left + side]
     out.copy_(window.flip(1) if mirrored else window)
