@@ -49,9 +49,11 @@ class HostPixels:
 
     Attributes:
         pixels: (N, S, S, 3) uint8 RGB.
+        pinned: whether batches are cut into memory that a GPU copies from by itself.
     """
 
     pixels: Tensor
+    pinned: bool = False
 
     @property
     def size(self) -> int:
@@ -60,14 +62,14 @@ class HostPixels:
 
     def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """As `PixelStore.cut`."""
-        batch = _empty_batch(len(samples), side)
+        batch = _empty_batch(len(samples), side, self.pinned)
         for row, sample, view in zip(batch, samples, views, strict=True):
             _cut_one(self.pixels[int(sample)], view, side, row)
         return batch.permute(0, 3, 1, 2)
 
     def take(self, start: int, stop: int) -> "HostPixels":
         """As `PixelStore.take`."""
-        return HostPixels(self.pixels[start:stop])
+        return HostPixels(self.pixels[start:stop], self.pinned)
 
     def picture(self, sample: int) -> Pixels:
         """As `PixelStore.picture`."""
@@ -81,6 +83,7 @@ class StreamedPixels:
     split: Split
     size: int
     workers: int  # threads that `take` decodes with
+    pinned: bool = False  # as in `HostPixels`
 
     def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """As `PixelStore.cut`.
@@ -88,7 +91,7 @@ class StreamedPixels:
         Raises:
             UserError: an image has gone or was damaged since the run began.
         """
-        batch = _empty_batch(len(samples), side)
+        batch = _empty_batch(len(samples), side, self.pinned)
         for row, sample, view in zip(batch, samples, views, strict=True):
             _cut_one(torch.from_numpy(self.picture(int(sample))), view, side, row)
         return batch.permute(0, 3, 1, 2)
@@ -211,7 +214,8 @@ def empty_store(place: str, images: int, size: int, device: torch.device) -> "Fi
             luma = torch.empty(images, size, size, dtype=torch.uint8, device=where)
             chroma = torch.empty(images, size // 2, size // 2, 2, dtype=torch.uint8, device=where)
             return Filling(place, (luma, chroma))
-        return Filling(place, torch.empty(images, size, size, 3, dtype=torch.uint8, device=where))
+        pixels = torch.empty(images, size, size, 3, dtype=torch.uint8, device=where)
+        return Filling(place, pixels, pinned=device.type == "cuda")
     except (RuntimeError, MemoryError):
         raise UserError(
             f"{images} images of {size}x{size} pixels do not fit into memory ({place}); "
@@ -227,8 +231,11 @@ class Filling:
 
     _TOGETHER = 64
 
-    def __init__(self, place: str, planes: Tensor | tuple[Tensor, Tensor]) -> None:
+    def __init__(
+        self, place: str, planes: Tensor | tuple[Tensor, Tensor], pinned: bool = False
+    ) -> None:
         self._place = place
+        self._pinned = pinned
         self._planes = planes
         self._count = 0
         self._waiting: list[Pixels] = []
@@ -244,7 +251,8 @@ class Filling:
         self._move()
         if isinstance(self._planes, Tensor):
             filled = self._planes[: self._count]
-            return HostPixels(filled) if self._place == "host" else DevicePixels(filled)
+            host = HostPixels(filled, self._pinned)
+            return host if self._place == "host" else DevicePixels(filled)
         luma, chroma = self._planes
         return DevicePixels((luma[: self._count], chroma[: self._count]))
 
@@ -263,13 +271,12 @@ class Filling:
         self._count = end
 
 
-def _empty_batch(count: int, side: int) -> Tensor:
-    return torch.empty(count, side, side, 3, dtype=torch.uint8)
+def _empty_batch(count: int, side: int, pinned: bool) -> Tensor:
+    """Room for a batch. Pinned memory is torch's to use again once the copy out of it has ended."""
+    return torch.empty(count, side, side, 3, dtype=torch.uint8, pin_memory=pinned)
 
 
-def _cut_one(
-    image: Tensor, view: View | npt.NDArray[np.int64], side: int, out: Tensor
-) -> None:
+def _cut_one(image: Tensor, view: View | npt.NDArray[np.int64], side: int, out: Tensor) -> None:
     top, left, mirrored = (int(value) for value in view)
     window = image[top : top + side, left : left + side]
     out.copy_(window.flip(1) if mirrored else window)

@@ -2,8 +2,8 @@
 
 Processes, because Pillow holds the interpreter's lock while it encodes; plain child processes with
 two pipes, because `multiprocessing` would import the caller's script in each. One arithmetic thread
-each: they are as many as the cores. The first worker is a thread of this process: it begins at once,
-while the others start, and its images go through no pipe.
+each: they are as many as the cores. The first worker is a thread of this process: it begins at
+once, while the others start, and its images go through no pipe.
 """
 
 import os

@@ -65,9 +65,7 @@ def sum_images(images: Iterable[npt.NDArray[np.uint8]], size: int) -> Sums:
     return Sums(count, pixels, centered + shift)
 
 
-def _compiled_sums(
-    loops: ctypes.CDLL, images: Iterable[npt.NDArray[np.uint8]], size: int
-) -> Sums:
+def _compiled_sums(loops: ctypes.CDLL, images: Iterable[npt.NDArray[np.uint8]], size: int) -> Sums:
     """As `sum_images`, in a quarter of its time."""
     count, total, products = 0, np.zeros((size, size, 3), np.uint32), np.zeros((3, 3), np.int64)
     for image in images:
