@@ -142,6 +142,7 @@ def test_the_place_is_chosen_by_what_fits(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kind", ["host", "stream", "device"])
 def test_a_gpu_sees_what_a_cpu_sees(image_folder: Path, kind: str) -> None:
     gpu, split = torch.device("cuda"), open_source(str(image_folder)).train

@@ -7,12 +7,12 @@ a folder is converted or an archive is replaced; a single edited file among a mi
 """
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from alexnet.data.sources import Source
+from alexnet.data.threads import mapped
 from alexnet.errors import UserError
 
 _PLACES = 256
@@ -81,5 +81,4 @@ def _sizes(paths: list[Path]) -> bytes:
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
 
-    with ThreadPoolExecutor() as pool:
-        return np.array(list(pool.map(size, paths)), dtype=np.int64).tobytes()
+    return np.fromiter(mapped(size, paths), np.int64, len(paths)).tobytes()

@@ -9,7 +9,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from alexnet.data.images import EXTENSIONS
 from alexnet.data.sources import Source, Split
+from alexnet.data.threads import mapped
 from alexnet.errors import UserError
 
 LAYOUT = "train/CLASS/*.jpg with val/ beside it, or CLASS/*.jpg"
@@ -114,7 +114,7 @@ def _open_classes(
     classes = _training_classes(folder, inside)
     names = sorted(classes)
     everything = _split(folder, names, classes)
-    contents = _digests([folder / key for key in everything.keys])
+    contents = list(mapped(_digest, [folder / key for key in everything.keys]))
     held_out = in_validation(contents, everything.labels, validation_fraction)
     if not held_out.any():
         raise UserError(
@@ -248,15 +248,6 @@ def _check_not_misplaced(folder: Path, folders: list[str], held_out: str | None)
             f"{folder} has one class only, {folders[0]!r}; if the folders in it are the classes, "
             f"give {inner} instead"
         )
-
-
-def _digests(paths: Sequence[Path]) -> list[bytes]:
-    """SHA-256 of each file, read by several threads; a few thousand at a time, to save memory."""
-    digests: list[bytes] = []
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), 4096):
-            digests += pool.map(_digest, paths[start : start + 4096])
-    return digests
 
 
 def _digest(path: Path) -> bytes:

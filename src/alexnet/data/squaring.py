@@ -11,7 +11,7 @@ Rows are resized before columns and rounded to bytes in between. Pillow alone wo
 on, take the columns of tall pictures first, and so other versions would give other bytes.
 
 There are two ways to the same bytes: Pillow, and its arithmetic in a compiled loop
-(`native/resize.c`) where a compiler is at hand: 0.4 ms in place of 1.6 for a photograph.
+(`native/resize.c`) where a compiler is at hand: 0.46 ms in place of 1.55 for a photograph.
 
 JPEG's decoding at M/8 of the size (draft mode where M is 1, 2 or 4) is not used. Three quarters of
 decoding is Huffman codes, which it does not spare, and transforms of other than 1, 2, 4 and 8
