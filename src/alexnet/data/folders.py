@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -251,8 +252,15 @@ def _check_not_misplaced(folder: Path, folders: list[str], held_out: str | None)
 
 
 def _digest(path: Path) -> bytes:
+    """SHA-256 of a file. A training opens its folder twice, and need not read it twice."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        status = path.stat()
+        return _content(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
+
+
+@lru_cache(maxsize=1 << 17)
+def _content(path: Path, size: int, changed: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
