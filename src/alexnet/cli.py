@@ -453,6 +453,11 @@ def doctor(what: str | None, as_json: bool) -> None:
 @click.option("--batch-size", type=click.IntRange(min=1), help="Of steps.  [64; GPU: 1024]")
 @click.option("--steps", type=click.IntRange(min=1), help="In a round.  [as many as take 1 s]")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="How often each is run.")
+@click.option(
+    "--only",
+    type=click.Choice(["native", "batches", "resident", "memory"]),
+    help="One part of `data`.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks", help="Folder.")
 @_device
 @_as_json
