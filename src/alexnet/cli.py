@@ -327,17 +327,27 @@ def prepare(source: str, out: Path, no_checksums: bool, as_json: bool, **options
 @click.argument("what", required=False, metavar="[VARIANT|RUN|PREPARED]")
 @click.option("--diff", metavar="VARIANT", help="What differs from this variant.")
 @click.option("--classes", type=click.IntRange(min=1), help="Outputs.  [1000; CIFAR-10 nets: 10]")
+@click.option("--verify", is_flag=True, help="Compare a prepared set with its checksums.")
 @_as_json
-def info(what: str | None, diff: str | None, classes: int | None, as_json: bool) -> None:
+def info(
+    what: str | None, diff: str | None, classes: int | None, verify: bool, as_json: bool
+) -> None:
     """Show the layers of a variant or run: shapes, parameters, multiply-adds; or a prepared set."""
     from alexnet.model.describe import describe, difference_lines, layer_lines
 
     if what and (Path(what) / "manifest.json").exists():
         from alexnet.data.prepared import describe_prepared
+        from alexnet.data.prepared import verify as check
+        from alexnet.progress import say
 
+        if verify:
+            check(Path(what))
+            say(f"every file of {what} has its checksum")
         prepared = describe_prepared(Path(what))
         text = json.dumps(prepared.to_json()) if as_json else "\n".join(prepared.lines())
         return click.echo(text)
+    if verify:
+        raise UserError(f"--verify wants a prepared set, not {what or 'a variant'}")
     description = describe(what or "paper", classes)
     if diff is not None:
         return click.echo("\n".join(difference_lines(description, describe(diff, classes))))
@@ -445,6 +455,11 @@ def doctor(what: str | None, as_json: bool) -> None:
 @click.option("--batch-size", type=click.IntRange(min=1), help="Of steps.  [64; GPU: 1024]")
 @click.option("--steps", type=click.IntRange(min=1), help="In a round.  [as many as take 1 s]")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="How often each is run.")
+@click.option(
+    "--only",
+    type=click.Choice(["native", "batches", "resident", "memory"]),
+    help="One part of `data`.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks", help="Folder.")
 @_device
 @_as_json

@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -31,15 +32,7 @@ class Meter:
         self._note = ""
         self._bar: Progress | None = None
         if sys.stderr.isatty() and not silent:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.completed}/{task.total}"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=Console(stderr=True),
-            )
+            self._bar = _bar()
             self._task = self._bar.add_task(title, total=total, completed=start, note="")
 
     def __enter__(self) -> "Meter":
@@ -77,6 +70,28 @@ class Meter:
     def _remaining(self) -> str:
         rate = (self._done - self._start) / max(time.monotonic() - self._began, 1e-9)
         return duration((self._total - self._done) / rate) if rate else "?"
+
+
+def _bar() -> "Progress":
+    """A bar on standard error. Its library is heavy, and most processes have no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
 
 
 def say(line: str) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from alexnet.config import AugmentConfig
 from alexnet.data.augment import (
     IMAGENET_COMPONENTS,
-    Components,
     center_view,
     color_divisor,
     color_shifts,
@@ -22,6 +21,7 @@ from alexnet.data.augment import (
     ten_views,
 )
 from alexnet.data.pixels import DevicePixels, HostPixels
+from alexnet.data.statistics import Components
 
 Pixels = npt.NDArray[np.uint8]
 Store = type[HostPixels] | type[DevicePixels]

@@ -1,6 +1,7 @@
 """A run that begins with another one's weights."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from alexnet.model.variants import VARIANTS
 from alexnet.model.weights import load, save_weights
 from alexnet.training.finetune import begin_with, freeze, network_of, with_layer_rates
 from alexnet.training.run import resolve_config, train
-from conftest import make_image_folder
 
 _TINY = (
     *("model.width=0.03125", "model.image_size=64", "data.size=72", "train.alarm=false"),
@@ -76,10 +76,12 @@ def test_rates_of_layers_win_over_those_that_are_there() -> None:
         with_layer_rates(config, ("conv9",), ())
 
 
-def test_a_run_from_another_run(image_folder: Path, tmp_path: Path) -> None:
+def test_a_run_from_another_run(
+    image_folder: Path, tmp_path: Path, new_image_folder: Callable[..., Path]
+) -> None:
     base = Path(train(str(image_folder), out=tmp_path / "base", assignments=_TINY)["run"])
     assert network_of(base)[1] == 72
-    other = make_image_folder(tmp_path / "pictures", classes=("cyan", "red"), count=12)
+    other = new_image_folder(classes=("cyan", "red"), count=12)
     config = resolve_config(
         str(other), None, ["train.epochs=1", "train.alarm=false"], None, str(base)
     )

@@ -26,6 +26,7 @@ def measure(
     batch_size: int | None,
     steps: int | None,
     rounds: int,
+    only: str | None = None,
 ) -> list[Row]:
     """The rows of `train`, `infer`, `data` or `all`; arguments as for the command.
 
@@ -51,5 +52,5 @@ def measure(
         rows += bench_inference(plan, world)
     if what in ("data", "all"):
         cores = os.cpu_count() or 1
-        rows += bench_data(Plan(images, peers, count, rounds, cores, world.device))
+        rows += bench_data(Plan(images, peers, count, rounds, cores, world.device, only))
     return rows

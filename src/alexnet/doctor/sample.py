@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.images import BadImage, decode, square
+from alexnet.data.images import BadImage, decode
 from alexnet.data.sources import Split
+from alexnet.data.squaring import square
 from alexnet.progress import Meter
 
 SIDE = 32  # pixels of a thumbnail

@@ -20,9 +20,10 @@ def answering(model: Network, world: World) -> Answer:
     cost more than a single image gains. The given network stays as it is but for its device, its
     memory format and its mode, which is that of evaluation afterwards.
     """
-    model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.eval()
-    network = _cast(model) if world.precision == "bf16" else model
+    with torch.inference_mode(False):  # what moves in inference mode has no gradients afterwards
+        model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.eval()
+        network = _cast(model) if world.precision == "bf16" else model
 
     @torch.inference_mode()
     def answer(images: Tensor) -> Tensor:
