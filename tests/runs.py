@@ -26,7 +26,10 @@ _TIMINGS = ("images_per_second", "data_wait_fraction")
 # Children are forked from a server that has imported everything once.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
-    ["alexnet.cli", "alexnet.training.run", "alexnet.evaluation.report", "matplotlib.figure"]
+    [
+        *("alexnet.cli", "alexnet.training.run", "alexnet.evaluation.report", "matplotlib.figure"),
+        *("alexnet.tuning.search", "torch._dynamo"),  # torch.optim imports it when first used
+    ]
 )
 
 

@@ -160,7 +160,12 @@ def test_prepare_then_train_then_measure(
     assert (made["images"], made["classes"]) == (90, 3)
     described = json.loads(call(capsys, "info", out, "--json"))
     assert [c["name"] for c in described["classes"]] == ["blue", "green", "red"]
-    assert "90 images" in call(capsys, "info", out)
+    assert "90 images" in call(capsys, "info", out, "--verify")
+    shard = next(out.glob("train*.arrow"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    assert "its checksum differs" in complaint(capsys, "info", out, "--verify")
+    shard.write_bytes(whole)
     call(capsys, "train", out, "--out", run, *TINY, "--steps", "4")
     prepared = json.loads(call(capsys, "eval", run, out, "--json"))
     folder = json.loads(call(capsys, "eval", run, image_folder, "--json"))

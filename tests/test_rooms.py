@@ -12,7 +12,7 @@ import alexnet
 _SOURCE = Path(alexnet.__file__).parent
 # A room may import from rooms above it in this list and from its own, never from below.
 _ROOMS = (
-    ("errors", "suggest"),
+    ("errors", "findings", "suggest"),
     ("config", "draws", "files", "progress"),
     ("native",),
     ("recipes",),
@@ -22,7 +22,7 @@ _ROOMS = (
     ("data",),
     ("evaluation",),
     ("training",),
-    ("bench",),
+    ("bench", "claims", "doctor", "figures", "tuning"),
     ("planning",),
     ("cli",),
 )

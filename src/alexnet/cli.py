@@ -121,9 +121,9 @@ _layout = click.option(
 )
 _views = click.option(
     "--views",
-    type=click.Choice(["1", "10"]),
+    type=click.Choice(["1", "9", "10"]),
     default=None,
-    help="Centre patch, or the paper's ten patches with probabilities averaged.",
+    help="Centre patch, the paper's ten patches averaged, or nine as for CIFAR-10.",
 )
 
 
@@ -132,6 +132,12 @@ _views = click.option(
 @click.option("--recipe", default=None, help="A named run; default: chosen for the data.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/NAME]")
 @click.option("--resume", type=click.Path(path_type=Path), help="Continue this run.")
+@click.option("--init", help="Begin with the weights of this run; its head goes by class name.")
+@click.option("--freeze", multiple=True, metavar="LAYER", help="Keep a layer as it is.")
+@click.option(
+    "--layer-rate", multiple=True, metavar="LAYER=FACTOR", help="Rate of a layer, relative."
+)
+@click.option("--budget", metavar="30m", help="End in about this time: the schedule is planned.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A config.json.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option("--steps", type=int, help="End after so many updates.")
@@ -153,6 +159,10 @@ def train(
     out: Path | None,
     resume: Path | None,
     config_file: Path | None,
+    init: str | None,
+    freeze: tuple[str, ...],
+    layer_rate: tuple[str, ...],
+    budget: str | None,
     changes: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
@@ -167,20 +177,28 @@ def train(
     """
     assignments = [*_assignments(named), *changes]
     if resume is not None:
-        if data or recipe or out or config_file or assignments:
+        others = (init, freeze, layer_rate, budget)
+        if data or recipe or out or config_file or assignments or any(others):
             raise UserError(
                 "--resume continues a run with its own configuration; to change something, start "
                 f"a new run with --config {resume / 'config.json'}"
             )
         return _train_run(resume, devices, layout, as_json)
     from alexnet.config import read_config
+    from alexnet.training.finetune import with_layer_rates
     from alexnet.training.run import create_run, resolve_config
     from alexnet.training.run import train as train_run
 
     if recipe and config_file:
         raise UserError("--recipe and --config both say what to run; give one of them")
     given = read_config(config_file) if config_file else None
-    config = resolve_config(data, recipe or "default", assignments, given)
+    config = with_layer_rates(
+        resolve_config(data, recipe, assignments, given, init), freeze, layer_rate
+    )
+    if budget is not None:
+        from alexnet.tuning.budget import fit_to_budget, read_duration
+
+        config = fit_to_budget(config, read_duration(budget), assignments)
     if dry_run:
         return click.echo(config.to_json(), nl=False)
     if devices and devices > 1:
@@ -230,7 +248,7 @@ def _show_run(result: dict[str, Any], as_json: bool) -> None:
 
 def _errors_in_words(result: dict[str, Any]) -> str:
     low, high = result["top1_error_interval"]
-    views = "centre patch" if result["views"] == 1 else "ten patches"
+    views = {1: "centre patch", 9: "nine patches", 10: "ten patches"}[result["views"]]
     top5 = f", top-5 error {result['top5_error']:.2%}" if result.get("classes", 6) > 5 else ""
     return (
         f"top-1 error {result['top1_error']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5} "
@@ -335,18 +353,28 @@ def prepare(source: str, out: Path, no_checksums: bool, as_json: bool, **options
 @verbs.command()
 @click.argument("what", required=False, metavar="[VARIANT|RUN|PREPARED]")
 @click.option("--diff", metavar="VARIANT", help="What differs from this variant.")
-@click.option("--classes", type=click.IntRange(min=1), default=1000, help="Outputs of fc8.")
+@click.option("--classes", type=click.IntRange(min=1), help="Outputs.  [1000; CIFAR-10 nets: 10]")
+@click.option("--verify", is_flag=True, help="Compare a prepared set with its checksums.")
 @_as_json
-def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> None:
+def info(
+    what: str | None, diff: str | None, classes: int | None, verify: bool, as_json: bool
+) -> None:
     """Show the layers of a variant or run: shapes, parameters, multiply-adds; or a prepared set."""
     from alexnet.model.describe import describe, difference_lines, layer_lines
 
     if what and (Path(what) / "manifest.json").exists():
         from alexnet.data.prepared import describe_prepared
+        from alexnet.data.prepared import verify as check
+        from alexnet.progress import say
 
+        if verify:
+            check(Path(what))
+            say(f"every file of {what} has its checksum")
         prepared = describe_prepared(Path(what))
         text = json.dumps(prepared.to_json()) if as_json else "\n".join(prepared.lines())
         return click.echo(text)
+    if verify:
+        raise UserError(f"--verify wants a prepared set, not {what or 'a variant'}")
     description = describe(what or "paper", classes)
     if diff is not None:
         return click.echo("\n".join(difference_lines(description, describe(diff, classes))))
@@ -358,25 +386,137 @@ def info(what: str | None, diff: str | None, classes: int, as_json: bool) -> Non
 @verbs.command()
 @click.option("--variant", default="paper", help="Which network.  [paper]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, help="Images.  [128]")
+@click.option("--image-size", type=click.IntRange(min=1), help="Pixels.  [the variant's]")
 @click.option("--classes", type=click.IntRange(min=1), default=1000, help="Outputs of fc8.")
+@click.option(
+    "--images", type=click.IntRange(min=1), default=1_281_167, help="In an epoch.  [ILSVRC-2012]"
+)
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
-@click.option("--devices", type=click.IntRange(min=1), default=1, help="How many at most.")
+@click.option("--no-measure", is_flag=True, help="Time from matrix products, not from a step.")
+@click.option("--devices", type=click.IntRange(min=1), help="What up to so many would bring.")
 @_layout
-@click.option("--machine", default="measured", help="What computes: measured here, or a name.")
-@click.option("--link", default="measured", help="What carries bytes: measured here, or a name.")
-@click.option("--weak", is_flag=True, help="The batch is that of each device.")
+@click.option("--machine", default="measured", help="With --devices: measured here, or a name.")
+@click.option("--link", default="measured", help="With --devices: measured here, or a name.")
+@click.option("--weak", is_flag=True, help="With --devices: the batch is that of each device.")
 @_device
 @_as_json
-def plan(device: str | None, precision: str, classes: int, as_json: bool, **options: Any) -> None:
-    """Say what training will need, before starting: time, and what several devices would bring."""
+def plan(
+    device: str | None,
+    precision: str,
+    devices: int | None,
+    layout: str,
+    machine: str,
+    link: str,
+    weak: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say what training will need, before starting: memory, time, the largest batch that fits.
+
+    With --devices: what several devices would bring, and what the published records would take.
+    """
     from alexnet.parallel.world import make_world
-    from alexnet.planning.scaling_report import plan_scaling, scaling_lines, scaling_to_json
 
     world = make_world(device or "auto", precision)
-    made = plan_scaling(world, num_classes=classes, **options)
+    if devices is not None:
+        from alexnet.planning.scaling_report import plan_scaling, scaling_lines, scaling_to_json
+
+        if options["image_size"] or options["no_measure"]:
+            raise UserError(
+                "--devices plans the variant's own image size; to measure nothing, name "
+                "--machine and --link in place of --no-measure"
+            )
+        scaled = plan_scaling(
+            world,
+            options["variant"],
+            options["classes"],
+            options["batch_size"],
+            devices,
+            layout,
+            machine,
+            link,
+            weak,
+            options["images"],
+        )
+        text = json.dumps(scaling_to_json(scaled)) if as_json else "\n".join(scaling_lines(scaled))
+        return click.echo(text)
+    if layout != "auto" or (machine, link, weak) != ("measured", "measured", False):
+        raise UserError(
+            "--layout, --machine, --link and --weak plan several devices; add --devices N"
+        )
+    from alexnet.planning.plan import make_plan
+    from alexnet.planning.report import plan_lines, plan_to_json
+
+    made = make_plan(world, **options)
     if as_json:
-        return click.echo(json.dumps(scaling_to_json(made)))
-    return click.echo("\n".join(scaling_lines(made)))
+        return click.echo(json.dumps(plan_to_json(made)))
+    return click.echo("\n".join(plan_lines(made)))
+
+
+@verbs.command()
+@click.argument("data", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the study.")
+@click.option("--trials", type=click.IntRange(min=2), help="Points to try.  [30]")
+@click.option("--budget", metavar="2h", help="End in about this time, instead of --trials.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes.  [1]")
+@click.option("--storage", default="auto", help="auto, folder, journal, or a URL of Optuna's.")
+@click.option("--full", is_flag=True, help="Train every trial to the end; for comparison.")
+@click.option("--range", "range_only", is_flag=True, help="Rate range test only.")
+@click.option("--init", help="Fine-tune this run in every trial.")
+@click.option("--recipe", default=None, help="What to search around; default: for the data.")
+@click.option("--epochs", type=int, help="Of a whole training.")
+@click.option("--batch-size", type=int, help="Images in a batch.")
+@click.option("--lr", type=float, help="The rate to search around.")
+@click.option("--variant", help="Which network.")
+@click.option("--seed", type=int, help="Of the search and of every training.")
+@click.option("--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting.")
+@_device
+@_as_json
+def tune(
+    data: str | None,
+    out: Path | None,
+    trials: int | None,
+    budget: str | None,
+    workers: int,
+    storage: str,
+    full: bool,
+    range_only: bool,
+    init: str | None,
+    recipe: str | None,
+    changes: tuple[str, ...],
+    as_json: bool,
+    **named: Any,
+) -> None:
+    """Search for the best settings on DATA: many short trainings, the best of them longer.
+
+    The study lives in --out. The same command again goes on with it, also at the same time from
+    other processes, devices or hosts that see the folder; nothing is lost when any of them is
+    killed, and no trial is trained twice. With --range, only the rate is looked for, in a minute.
+    """
+    from alexnet.tuning.search import find_range, search
+
+    assignments = [*_assignments(named), *changes]
+    if range_only:
+        result = find_range(data, recipe, assignments, init, out)
+    else:
+        result = search(
+            data, recipe, assignments, init, out, trials, budget, workers, storage, full
+        )
+    if as_json:
+        return click.echo(json.dumps(result))
+    return click.echo("\n".join(result["lines"]))
+
+
+@verbs.command()
+@click.argument("what", required=False, metavar="[RUN|DATA]")
+@_as_json
+def doctor(what: str | None, as_json: bool) -> None:
+    """Say what is wrong with this installation, a data set or a run, and how to mend it."""
+    from alexnet.doctor.run import examine
+
+    diagnosis = examine(what)
+    text = json.dumps(diagnosis.to_json()) if as_json else "\n".join(diagnosis.lines())
+    return click.echo(text)
 
 
 @verbs.command()
@@ -387,14 +527,19 @@ def plan(device: str | None, precision: str, classes: int, as_json: bool, **opti
 @click.option("--images", type=click.Path(path_type=Path), help="Pictures; default: made here.")
 @click.option("--peers", is_flag=True, help="Measure what others offer in the same rounds.")
 @click.option("--count", type=click.IntRange(min=8), default=1024, help="How many pictures.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, help="Images in a step.")
-@click.option("--steps", type=click.IntRange(min=1), default=4, help="Steps in a round.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Of steps.  [64; GPU: 1024]")
+@click.option("--steps", type=click.IntRange(min=1), help="In a round.  [as many as take 1 s]")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="How often each is run.")
+@click.option(
+    "--only",
+    type=click.Choice(["native", "batches", "resident", "memory"]),
+    help="One part of `data`.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks", help="Folder.")
 @_device
 @_as_json
 def bench(what: str, out: Path, device: str | None, as_json: bool, **options: Any) -> None:
-    """Measure speeds, interleaved with those of named peers, and write a result file."""
+    """Measure speed and memory, interleaved with named peers, and write a result file."""
     from alexnet.bench.all import measure
     from alexnet.bench.measure import table, write_results
     from alexnet.parallel.environment import describe_environment
@@ -412,3 +557,57 @@ def bench(what: str, out: Path, device: str | None, as_json: bool, **options: An
     if as_json:
         return click.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))["rows"]))
     return click.echo("\n".join([*table(rows), f"written to {path}"]))
+
+
+@verbs.command()
+@click.argument("claim", default="list", metavar="[CLAIM|list|all]")
+@click.option(
+    "--scale",
+    type=click.Choice(["smoke", "cpu", "gpu", "full"]),
+    default="smoke",
+    help="Seconds, hours on a few cores, hours on a GPU, or the paper's own.  [smoke]",
+)
+@click.option("--data", help="Images in place of the claim's own: as for train.")
+@click.option("--out", type=click.Path(path_type=Path), default="claims", help="Folder.  [claims]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once.  [one a GPU]")
+@_as_json
+def reproduce(
+    claim: str, scale: str, data: str | None, out: Path, jobs: int | None, as_json: bool
+) -> None:
+    """Put a CLAIM of the paper to the test: what it says, the authors' logs say, we measure.
+
+    Every run is kept in OUT; the same command goes on after an interruption.
+    """
+    if claim == "list":
+        from alexnet.claims.catalog import CLAIMS
+
+        rows = [{"claim": c.name, "section": c.section, "paper": c.paper} for c in CLAIMS.values()]
+        if as_json:
+            return click.echo(json.dumps(rows))
+        return click.echo("\n".join(f"{row['claim']:<20} {row['paper']}" for row in rows))
+    from alexnet.claims.reproduce import reproduce as put_to_the_test
+    from alexnet.claims.results import result_lines
+
+    documents = put_to_the_test(claim, scale, out, data, jobs)
+    if as_json:
+        return click.echo(json.dumps(documents))
+    return click.echo("\n\n".join("\n".join(result_lines(document)) for document in documents))
+
+
+@verbs.command()
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--data", help="Images to show; default: those of the run.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
+@click.option("--images", type=click.IntRange(min=1), default=8, help="How many to show.  [8]")
+@_device
+@_as_json
+def figures(
+    run_directory: Path, data: str | None, out: Path, images: int, device: str | None, as_json: bool
+) -> None:
+    """Draw what RUN has learned: kernels, predictions, neighbours, evidence, activations."""
+    from alexnet.figures.draw import draw
+
+    result = draw(run_directory, out, data, images, device or "auto")
+    if as_json:
+        return click.echo(json.dumps(result))
+    return click.echo(f"{len(result['figures'])} figures; page {result['page']}")

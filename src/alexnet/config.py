@@ -11,13 +11,17 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from alexnet.errors import UserError
 from alexnet.suggest import unknown
 
-_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+_LAYERS = (
+    *("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"),
+    *("local3", "local4", "fc10"),  # of the networks for CIFAR-10
+)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -37,6 +41,10 @@ class ModelConfig:
     dropout: float | None = None
     image_size: int | None = None  # pixels the network sees; 224 for most variants
     width: float = 1.0  # multiplies every layer's width; below 1 for tests and small machines
+    # Multiplies the initial weights above conv1. A narrow layer adds up fewer inputs; with
+    # 1 / sqrt(width) its signals are as large as in the full network, and it learns as soon.
+    weight_gain: float = 1.0
+    initial_scale: float = 1.0  # multiplies the deviation of all initial weights
 
     def __post_init__(self) -> None:
         _require(self.columns is None or self.columns >= 1, "model.columns must be at least 1")
@@ -44,6 +52,8 @@ class ModelConfig:
             self.dropout is None or 0.0 <= self.dropout < 1.0, "model.dropout must be in [0, 1)"
         )
         _require(0.0 < self.width < math.inf, "model.width must be positive")
+        _require(0.0 < self.weight_gain < math.inf, "model.weight_gain must be positive")
+        _require(0.0 < self.initial_scale < math.inf, "model.initial_scale must be positive")
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,8 @@ class OptimizerConfig:
     # (layer, first epoch, factor): from that epoch (counted from 1) the layer's rate is the
     # general one times factor; 0 freezes it altogether, as the authors froze conv1.
     layer_rates: tuple[tuple[str, int, float], ...] = ()
+    # (layer, decay) in place of weight_decay: the authors' CIFAR-10 nets differ by layer.
+    layer_decays: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         _require(0.0 < self.lr < math.inf, "optimizer.lr must be positive")
@@ -106,6 +118,9 @@ class OptimizerConfig:
         for layer, _, factor in self.layer_rates:
             _require(layer in _LAYERS, unknown("layer in optimizer.layer_rates:", layer, _LAYERS))
             _require(factor >= 0.0, "optimizer.layer_rates must not be negative")
+        for layer, decay in self.layer_decays:
+            _require(layer in _LAYERS, unknown("layer in optimizer.layer_decays:", layer, _LAYERS))
+            _require(decay >= 0.0, "optimizer.layer_decays must not be negative")
 
 
 @dataclass(frozen=True)
@@ -149,6 +164,7 @@ class TrainConfig:
     evaluate_every_epochs: int = 1
     alarm: bool = True  # stop a run that visibly cannot learn
     timeout_seconds: float = 600.0  # that a process may keep others waiting before they give up
+    init: str | None = None  # a run or weights file whose weights this run begins with
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "train.epochs must be at least 1")
@@ -183,7 +199,7 @@ class CheckpointConfig:
 class EvaluationConfig:
     """How the error rates of a run are measured when it ends."""
 
-    views: Literal[1, 10] = 1
+    views: Literal[1, 9, 10] = 1  # 9: the authors' grid of crops for CIFAR-10
     batch_size: int = 128
 
     def __post_init__(self) -> None:
@@ -260,8 +276,17 @@ def change(config: Config, path: str, value: Any) -> Config:
     if key not in {f.name for f in fields(current)}:
         close = [name for name in keys() if name.split(".")[0] == section]
         raise UserError(unknown("configuration key", path, close))
-    checked = _convert(_hints(type(current))[key], value, path)
+    hints = _hints(type(current))  # type: ignore[arg-type]
+    checked = _convert(hints[key], value, path)
     return replace(config, **{section: replace(current, **{key: checked})})
+
+
+def setting(config: Config, path: str) -> Any:
+    """The value of `section.key`; errors as for `override`."""
+    section, _, key = path.partition(".")
+    if path not in keys():
+        raise UserError(unknown("configuration key", path, keys()))
+    return getattr(getattr(config, section), key)
 
 
 def keys() -> list[str]:
@@ -290,6 +315,7 @@ def _takes_word(path: str, word: str) -> bool:
     return hint is str or (typing.get_origin(hint) is Literal and word in typing.get_args(hint))
 
 
+@cache
 def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 

@@ -30,6 +30,7 @@ class Purpose(enum.IntEnum):
     COLOR = 4
     DROPOUT = 5
     WEIGHTS = 6
+    SEARCH = 7
 
 
 def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[Any, Any, Any, Any]:

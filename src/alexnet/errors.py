@@ -22,3 +22,7 @@ class PartnerLostError(Exception):
 
 class SaidAlreadyError(UserError):
     """A user's error that another process has printed; this one ends in silence."""
+
+
+class PausedRunError(Exception):
+    """A run has come to where it was to pause, and its state is saved."""

@@ -6,6 +6,7 @@ sets always wins over what a recipe chooses. Free of torch.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from alexnet.config import (
     AugmentConfig,
@@ -16,6 +17,8 @@ from alexnet.config import (
     OptimizerConfig,
     ScheduleConfig,
     TrainConfig,
+    change,
+    setting,
 )
 from alexnet.errors import UserError
 from alexnet.suggest import unknown
@@ -23,42 +26,173 @@ from alexnet.suggest import unknown
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a recipe may know of the data before anything is decoded."""
+    """What a recipe may know of the data and the device before anything is decoded."""
 
     images: int  # in the training split
     classes: int
     mirror: bool  # a mirror image still shows the same class
     crop: bool = True  # cutting up to an eighth from an edge takes nothing that matters
+    side: int | None = None  # median shorter side of the files in pixels, where it is known
+    gray: bool = False  # no image has colours
+    batch_size: int | None = None  # what the user has set: the rest is chosen to go with it
+    epochs: int | None = None
 
 
-def default(facts: DataFacts) -> Config:
-    """The paper's training, brought to the size of the data.
+@dataclass(frozen=True)
+class Choice:
+    """One setting that a recipe chose for the data.
+
+    Attributes:
+        key: `section.key` of the configuration.
+        value: what was chosen.
+        reason: why, in words that follow the value.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+    def line(self) -> str:
+        """The choice for people."""
+        value = f"{self.value:g}" if isinstance(self.value, float) else str(self.value)
+        return f"  {self.key} {value}: {self.reason}"
+
+
+def choices(facts: DataFacts) -> list[Choice]:
+    """What the recipe `default` sets for these data, and why."""
+    return [*_length(facts), *_augmentation(facts), *_regularisation(facts)]
+
+
+def _length(facts: DataFacts) -> list[Choice]:
+    """Batch, rate, epochs and schedule.
 
     The rate of 0.01 was meant for batches of 128 out of a million images. A small set has too few
     steps in an epoch for such batches, so they shrink, and the rate shrinks in proportion
     (Krizhevsky 2014, "One weird trick", and everyone since). A rate that is right later is too
     high for the first steps, in which biases of 1 meet raw pixels: hence a warm-up of an epoch, or
-    100 steps. The rate falls to nothing in a straight line, because a plateau of a few validation
-    images is mostly chance. From 200,000 images on, epochs and rate are the paper's.
+    100 steps, but no more than a seventh of the run. The rate falls to nothing in a straight line,
+    because a plateau of a few validation images is mostly chance. From 200,000 images on, epochs
+    and rate are the paper's.
+    """
+    images = facts.images
+    by_size = 32 if images < 20_000 else 64 if images < 200_000 else 128
+    batch_size = facts.batch_size or by_size
+    epochs = 90 if images >= 200_000 else min(90, max(10, round(30_000 / images)))
+    steps_per_epoch = max(1.0, images / batch_size)
+    warmup = max(1.0, 100 / steps_per_epoch)
+    warmup = min(warmup, max(0.5, (facts.epochs or epochs) / 7))
+    small = f"{images:,} images"
+    return [
+        Choice(
+            "train.batch_size",
+            batch_size,
+            f"{small} make {round(steps_per_epoch):,} steps an epoch of it",
+        ),
+        Choice(
+            "optimizer.lr",
+            0.01 * batch_size / 128,
+            "the paper's 0.01 for batches of 128, in proportion",
+        ),
+        Choice(
+            "train.epochs",
+            epochs,
+            "the paper's" if epochs == 90 else f"about {epochs * images:,} images seen",
+        ),
+        Choice("schedule.kind", "polynomial", "a straight line to nothing needs no plateaus"),
+        Choice("schedule.power", 1.0, "a straight line"),
+        Choice(
+            "schedule.warmup_epochs",
+            warmup,
+            f"about {round(warmup * steps_per_epoch):,} steps, until biases of 1 and raw pixels "
+            "have met",
+        ),
+    ]
+
+
+def _augmentation(facts: DataFacts) -> list[Choice]:
+    return [
+        Choice(
+            "augment.crop",
+            "random" if facts.crop else "center",
+            "patches of a picture show the same class"
+            if facts.crop
+            else "what matters reaches the edge",
+        ),
+        Choice(
+            "augment.mirror",
+            facts.mirror,
+            "a mirror image shows the same class"
+            if facts.mirror
+            else "a mirror image is another thing",
+        ),
+        Choice(
+            "augment.color",
+            "none" if facts.gray else "paper",
+            "there is no colour" if facts.gray else "section 4.1, the light may change",
+        ),
+    ]
+
+
+def _regularisation(facts: DataFacts) -> list[Choice]:
+    return [
+        Choice("optimizer.weight_decay", 0.0005, "the paper's"),
+        Choice("model.dropout", 0.5, "the paper's"),
+    ]
+
+
+def default(facts: DataFacts) -> Config:
+    """The paper's training, brought to the size of the data; `choices` says why.
 
     Command: alexnet train PICTURES
     """
-    batch_size = 32 if facts.images < 20_000 else 64 if facts.images < 200_000 else 128
-    epochs = 90 if facts.images >= 200_000 else min(90, max(10, round(30_000 / facts.images)))
-    steps_per_epoch = max(1.0, facts.images / batch_size)
-    return Config(
-        recipe="default",
-        augment=AugmentConfig(
-            crop="random" if facts.crop else "center", mirror=facts.mirror, color="paper"
+    config = Config(recipe="default")
+    for choice in choices(facts):
+        config = change(config, choice.key, choice.value)
+    return config
+
+
+def finetune(facts: DataFacts) -> Config:
+    """A trained network on new classes: a tenth of the rate, and the new head at the full one.
+
+    The lower layers know edges and textures already; a rate that is right for new weights would
+    make them forget (Girshick et al. 2014, section 2.3, fine-tune this network at a tenth).
+
+    Command: alexnet train PICTURES --init RUN
+    """
+    chosen = default(facts)
+    return replace(
+        chosen,
+        recipe="finetune",
+        optimizer=replace(
+            chosen.optimizer, lr=chosen.optimizer.lr / 10, layer_rates=(("fc8", 1, 10.0),)
         ),
-        optimizer=OptimizerConfig(kind="2012", lr=0.01 * batch_size / 128),
-        schedule=ScheduleConfig(
-            kind="polynomial",
-            power=1.0,
-            warmup_epochs=max(1.0, 100 / steps_per_epoch),
-        ),
-        train=TrainConfig(epochs=epochs, batch_size=batch_size),
+        train=replace(chosen.train, epochs=max(5, round(chosen.train.epochs / 2))),
     )
+
+
+def reasons(facts: DataFacts, chosen: Config, config: Config) -> list[str]:
+    """Why each setting is what it is, one line each.
+
+    Args:
+        facts: what was known of the data.
+        chosen: the configuration as `default` or `finetune` made it.
+        config: the same with the user's changes.
+    """
+    lines = []
+    for choice in choices(facts):
+        ours, value = (setting(c, choice.key) for c in (chosen, config))
+        if value != ours:
+            lines.append(f"  {choice.key} {value}: as you say (it would be {ours})")
+        elif ours != choice.value:
+            lines.append(f"  {choice.key} {ours:g}: fine-tuning, from scratch {choice.value:g}")
+        else:
+            lines.append(choice.line())
+    if facts.side is not None and facts.side < config.data.size // 2:
+        lines.append(
+            f"  data.size {config.data.size}: images of {facts.side} pixels are enlarged to it; "
+            "--set data.size=72 --set model.image_size=64 is some ten times faster"
+        )
+    return [f"chosen for {facts.images:,} images of {facts.classes} classes:", *lines]
 
 
 def digits(facts: DataFacts) -> Config:
@@ -191,6 +325,74 @@ def _large_batch(
     )
 
 
+def cifar_18(facts: DataFacts) -> Config:
+    """The authors' net of 18 % on CIFAR-10 (layer-params-18pct.cfg): whole images, no augmentation.
+
+    All rates fall by 10 after 120 epochs, and again 10 epochs later.
+
+    Command: alexnet train cifar10 --recipe cifar-18
+    The authors: 18 % in 20 minutes.
+    """
+    return Config(
+        recipe="cifar-18",
+        model=ModelConfig(variant="cifar-18"),
+        data=DataConfig(source="cifar10", size=32),
+        augment=AugmentConfig(crop="center", mirror=False, color="none"),
+        optimizer=OptimizerConfig(
+            lr=0.001,
+            bias_lr_factor=2.0,
+            weight_decay=0.004,
+            layer_decays=(("fc10", 1.0),),
+        ),
+        schedule=ScheduleConfig(kind="steps", milestones=(121, 131)),
+        train=TrainConfig(epochs=140, batch_size=128, precision="fp32"),
+    )
+
+
+def cifar_13(facts: DataFacts) -> Config:
+    """The authors' net of 13 % on CIFAR-10 (layer-params-conv-local-13pct.cfg).
+
+    Random 24x24 crops and reflections; the test averages nine crops. The biases keep their rate
+    when that of the weights falls.
+
+    Command: alexnet train cifar10 --recipe cifar-13
+    The authors: 13 %.
+    """
+    return Config(
+        recipe="cifar-13",
+        model=ModelConfig(variant="cifar-13"),
+        data=DataConfig(source="cifar10", size=32),
+        augment=AugmentConfig(crop="random", mirror=True, color="none"),
+        optimizer=OptimizerConfig(
+            lr=0.001,
+            bias_lr_factor=2.0,
+            bias_lr_floor=1.0,
+            weight_decay=0.004,
+            layer_decays=(("conv1", 0.0), ("conv2", 0.0)),
+        ),
+        schedule=ScheduleConfig(kind="steps", milestones=(501, 511)),
+        train=TrainConfig(epochs=520, batch_size=128, precision="fp32"),
+        evaluation=EvaluationConfig(views=9),
+    )
+
+
+def cifar_11(facts: DataFacts) -> Config:
+    """The authors' net of 11 % on CIFAR-10 (layer-params-conv-local-11pct.cfg): as `cifar-13`.
+
+    Command: alexnet train cifar10 --recipe cifar-11
+    The authors: 11 %.
+    """
+    like = cifar_13(facts)
+    return replace(
+        like,
+        recipe="cifar-11",
+        model=ModelConfig(variant="cifar-11"),
+        optimizer=replace(
+            like.optimizer, layer_decays=(("conv1", 0.0), ("conv2", 0.0), ("fc10", 0.01))
+        ),
+    )
+
+
 def smoke(facts: DataFacts) -> Config:
     """A narrow net for a few steps: does everything hang together? Learns nothing worth having.
 
@@ -210,6 +412,7 @@ def smoke(facts: DataFacts) -> Config:
 Recipe = Callable[[DataFacts], Config]
 RECIPES: dict[str, Recipe] = {
     "default": default,
+    "finetune": finetune,
     "digits": digits,
     "paper": paper,
     "original": original,
@@ -217,6 +420,9 @@ RECIPES: dict[str, Recipe] = {
     "batch-8k": batch_8k,
     "batch-16k": batch_16k,
     "batch-32k": batch_32k,
+    "cifar-18": cifar_18,
+    "cifar-13": cifar_13,
+    "cifar-11": cifar_11,
     "smoke": smoke,
 }
 

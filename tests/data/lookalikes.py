@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import shutil
 import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -200,6 +201,21 @@ def write_tree(folder: Path, images: Pictures) -> Path:
     return write_files(
         folder / "train", {f"{p.wnid}/{p.name}": p.content for p in images.train}
     ).parent
+
+
+def write_half_unpacked(folder: Path, images: Pictures) -> Path:
+    """The tree after one `tar -x`: archives of classes, one of them in a folder, one unpacked."""
+    write_tree(folder, images)
+    for number, (wnid, files) in enumerate(by_class(images.train).items()):
+        inside = folder / "train" / wnid
+        if number == 0:
+            inside.rename(folder / "train" / "moved")
+            (folder / "train/deeper").mkdir()
+            (folder / "train" / "moved").rename(folder / "train/deeper" / wnid)
+            continue
+        shutil.rmtree(inside)
+        write_tar(folder / "train" / ("deeper" if number == 1 else "") / f"{wnid}.tar", files)
+    return folder
 
 
 def write_kaggle(folder: Path, images: Pictures) -> Path:

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from alexnet.config import AugmentConfig
 from alexnet.data.augment import (
     IMAGENET_COMPONENTS,
-    Components,
     center_view,
     color_divisor,
     color_shifts,
     draw,
     has_color_noise,
+    nine_views,
     ten_views,
 )
 from alexnet.data.pixels import DevicePixels, HostPixels
+from alexnet.data.statistics import Components
 
 Pixels = npt.NDArray[np.uint8]
 Store = type[HostPixels] | type[DevicePixels]
@@ -242,3 +243,8 @@ def test_views_lie_inside_the_image(crop_size: int, border: int) -> None:
     assert center_view(size, crop_size) == [views[2]]
     top, left, _ = views[2]
     assert top == left == border // 2
+
+
+def test_nine_views_are_the_grid_of_the_cifar_nets() -> None:
+    """24x24 crops of 32x32: offsets 0, 4 and 8 both ways, none mirrored."""
+    assert nine_views(32, 24) == [(y, x, False) for y in (0, 4, 8) for x in (0, 4, 8)]

@@ -275,3 +275,18 @@ def test_open_source_refuses_what_is_not_there(tmp_path, monkeypatch):
     put(tmp_path, "picture.jpg")
     with pytest.raises(UserError, match=r"^picture\.jpg is a file; wanted is a folder"):
         open_source("picture.jpg")
+
+
+def test_a_folder_that_is_split_is_read_once(tmp_path, monkeypatch):
+    for name in ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    read = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(1) or digest(*given))
+    first, second = open_folder(tmp_path), open_folder(tmp_path)
+    assert len(read) == 4
+    assert list(first.validation.keys) == list(second.validation.keys)
+    (tmp_path / "cat/1.jpg").write_bytes(b"another picture")
+    open_folder(tmp_path)
+    assert len(read) == 5

@@ -18,6 +18,7 @@ LAYOUTS = {
     "archives": lookalikes.write_ilsvrc,
     "prefixed": lambda folder, images: lookalikes.write_ilsvrc(folder, images, prefixed=True),
     "tree": lookalikes.write_tree,
+    "half unpacked": lookalikes.write_half_unpacked,
 }
 
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from alexnet.data import images
-from alexnet.data.images import MAX_PIXELS, BadImage, decode, encode_png, load_square, square
+from alexnet.data.images import MAX_PIXELS, BadImage, decode, encode_png, load_square
+from alexnet.data.squaring import square
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "awkward"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data/awkward is not here")

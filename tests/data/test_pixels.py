@@ -139,3 +139,22 @@ def test_the_place_is_chosen_by_what_fits(monkeypatch: pytest.MonkeyPatch) -> No
     kinds = [choose_place(n, cuda, 1, 2).kind for n in (1000, 1500, 2001, 10_000, 10_001)]
     assert kinds == ["device", "device-yuv", "host", "host", "stream"]
     assert choose_place(1, cuda, 1, 2, wanted="stream").kind == "stream"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", ["host", "stream", "device"])
+def test_a_gpu_sees_what_a_cpu_sees(image_folder: Path, kind: str) -> None:
+    gpu, split = torch.device("cuda"), open_source(str(image_folder)).train
+    on_gpu, _ = load_images(split, Place(kind, gpu, SIZE, 3), "")
+    feeds = [
+        TrainingFeed(images, IMAGENET_COMPONENTS, AugmentConfig(color="original"), 64, 16, seed=3)
+        for images in (opened(image_folder, "host"), on_gpu)
+    ]
+    mean = torch.full((3, 64, 64), 120.0)
+    steps = feeds[0].steps_per_epoch
+    for cpu, other in zip(*(training_batches(feed, 0, steps, 2) for feed in feeds), strict=True):
+        assert kind == "device" or other.images.is_pinned()
+        there = other.to(gpu)
+        torch.testing.assert_close(there.images.cpu(), cpu.images, atol=0, rtol=0)
+        torch.testing.assert_close(there.colored(mean.to(gpu)).cpu(), cpu.colored(mean))

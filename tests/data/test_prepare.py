@@ -91,8 +91,12 @@ def test_the_columns_are_those_of_hugging_face(prepared):
     assert features["label"]["names"][:2] == list(lookalikes.WORDS[:2])
 
 
-def test_datasets_opens_a_shard(prepared):
-    datasets = pytest.importorskip("datasets")
+def test_datasets_opens_a_shard(prepared, tmp_path, monkeypatch):
+    for name in ("HF_HOME", "HF_DATASETS_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets  # heavy, and it reads the environment once
+
     opened = datasets.Dataset.from_file(str(prepared / "train-00000-of-00003.arrow"))
     assert opened[3]["image"].size == (32, 32)
     assert opened.features["label"].int2str(opened[3]["label"]) == lookalikes.WORDS[0]

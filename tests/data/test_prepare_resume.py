@@ -301,7 +301,15 @@ def relabel(folder: Path) -> None:
     (folder / "train/0/000.jpg").rename(folder / "train/1/000.jpg")
 
 
-@pytest.mark.parametrize("change", [add, replace_one, relabel])
+def edit(folder: Path) -> None:
+    """Another picture in as many bytes."""
+    path = folder / "train/0/000.jpg"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("change", [add, replace_one, relabel, edit])
 def test_other_images_are_refused(source, made_set, tmp_path, change):
     own = shutil.copytree(source, tmp_path / "source")
     change(own)

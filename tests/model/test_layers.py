@@ -36,9 +36,36 @@ ONE_TOWER = {
     "conv5": ((256, 13, 13), 590_080, 99_680_256),
     **{name: TABLE_1_1[name] for name in ("fc6", "fc7", "fc8")},
 }
+NO_EXCHANGE = {
+    **TABLE_1_1,
+    "conv3": ((384, 13, 13), 442_752, 74_760_192),
+    "fc6": ((4096,), 18_878_464, 18_874_368),
+    "fc7": ((4096,), 8_392_704, 8_388_608),
+}
+NET_150 = {
+    **TABLE_1_1,
+    "conv2": ((320, 27, 27), 384_320, 279_936_000),
+    "conv3": ((384, 13, 13), 553_344, 93_450_240),
+    "fc6": ((8192,), 37_756_928, 37_748_736),
+    "fc7": ((4096,), 16_781_312, 16_777_216),
+}
+WITHOUT_CONV3 = {
+    **{name: row for name, row in TABLE_1_1.items() if name != "conv3"},
+    "conv4": ((384, 13, 13), 442_752, 74_760_192),
+}
+WITHOUT_CONV4 = {name: row for name, row in TABLE_1_1.items() if name != "conv4"}
+WITHOUT_CONV5 = {
+    **{name: row for name, row in TABLE_1_1.items() if name != "conv5"},
+    "fc6": ((4096,), 56_627_200, 56_623_104),
+}
 TABLES = {
     **dict.fromkeys(("paper", "paper-literal", "original", "caffe", "caffenet"), TABLE_1_1),
     "half": HALF,
+    "no-exchange": NO_EXCHANGE,
+    "no-exchange-150": NET_150,
+    "without-conv3": WITHOUT_CONV3,
+    "without-conv4": WITHOUT_CONV4,
+    "without-conv5": WITHOUT_CONV5,
     "one-tower": ONE_TOWER,
 }
 TOTALS = {  # parameters, multiply-adds
@@ -46,6 +73,11 @@ TOTALS = {  # parameters, multiply-adds
         ("paper", "paper-literal", "original", "caffe", "caffenet"), (60_965_224, 724_406_816)
     ),
     "half": (59_798_312, 391_514_384),
+    "no-exchange": (33_259_880, 622_383_648),
+    "no-exchange-150": (60_714_408, 724_323_872),
+    "without-conv3": (59_858_920, 537_506_336),
+    "without-conv4": (60_301_288, 612_266_528),
+    "without-conv5": (79_396_968, 668_520_992),
     "one-tower": (61_100_840, 714_188_480),
 }
 
@@ -60,6 +92,7 @@ def test_layers_with_weights(name: str) -> None:
     found = {
         layer: (table[layer].output, table[layer].parameters, table[layer].macs)
         for layer in WEIGHT_LAYERS
+        if layer in table
     }
     assert found == TABLES[name]
     assert (
@@ -73,7 +106,8 @@ def test_pooling_layers(name: str) -> None:
     table = {layer.name: layer for layer in layer_table(VARIANTS[name])}
     sides = {stage: table[stage].output[1:] for stage in ("pool1", "pool2", "pool5")}
     assert sides == {"pool1": (27, 27), "pool2": (13, 13), "pool5": (6, 6)}
-    for stage, layer in (("pool1", "conv1"), ("pool2", "conv2"), ("pool5", "conv5")):
+    last = "conv4" if name == "without-conv5" else "conv5"
+    for stage, layer in (("pool1", "conv1"), ("pool2", "conv2"), ("pool5", last)):
         assert table[stage].output[0] == table[layer].output[0]
         assert table[stage].parameters == table[stage].macs == 0
 

@@ -164,7 +164,10 @@ STAGES = {
     "one-tower": "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 "
     "conv5 relu5 pool5 dropout6 fc6 relu6 dropout7 fc7 relu7 fc8",
 }
-STAGES |= dict.fromkeys(("paper-literal", "half", "caffe"), STAGES["paper"])
+STAGES |= dict.fromkeys(
+    ("paper-literal", "half", "no-exchange", "no-exchange-150", "caffe"), STAGES["paper"]
+)
+STAGES |= {f"without-conv{n}": STAGES["paper"].replace(f"conv{n} relu{n} ", "") for n in (3, 4, 5)}
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
+from alexnet.bench.ceilings import bench_ceilings
 from alexnet.bench.data import Plan, bench_data
 from alexnet.bench.measure import Row
-from alexnet.bench.network import NetworkPlan, bench_ceilings, bench_inference, bench_training
+from alexnet.bench.network import NetworkPlan, bench_inference, bench_training
+from alexnet.bench.normalization import bench_normalization
+from alexnet.bench.peak import bench_memory
+from alexnet.bench.start import bench_start
 from alexnet.errors import UserError
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import World
@@ -19,26 +23,34 @@ def measure(
     images: Path | None,
     peers: bool,
     count: int,
-    batch_size: int,
-    steps: int,
+    batch_size: int | None,
+    steps: int | None,
     rounds: int,
+    only: str | None = None,
 ) -> list[Row]:
     """The rows of `train`, `infer`, `data` or `all`; arguments as for the command.
+
+    A batch size of None is 64 on a processor and 1024 on a GPU; steps of None are as many as take a
+    second.
 
     Raises:
         UserError: unknown variant, or images that cannot be used.
     """
     if variant not in VARIANTS:
         raise UserError(unknown("variant", variant, VARIANTS))
+    batch_size = batch_size or (64 if world.device.type == "cpu" else 1024)
     plan = NetworkPlan(variant, peers, batch_size, steps, rounds)
     rows: list[Row] = []
     if what in ("train", "infer", "all"):
         rows += bench_ceilings(rounds, world)
     if what in ("train", "all"):
         rows += bench_training(plan, world)
+        rows += bench_normalization(world, rounds)
+        rows += bench_memory(variant, peers, world)
+        rows += bench_start(variant, batch_size, rounds, world)
     if what in ("infer", "all"):
         rows += bench_inference(plan, world)
     if what in ("data", "all"):
         cores = os.cpu_count() or 1
-        rows += bench_data(Plan(images, peers, count, rounds, cores, world.device))
+        rows += bench_data(Plan(images, peers, count, rounds, cores, world.device, only))
     return rows

@@ -32,6 +32,7 @@ from alexnet.data.sources import Split, open_source
 from alexnet.parallel.memory import resident_bytes
 
 _SIZE, _CROP, _BATCH = 256, 224, 128
+STEPS = ("native", "batches", "resident", "memory")
 _EPOCHS = 3  # of a feed or loader in one measurement, so that its start counts little
 
 
@@ -44,6 +45,7 @@ class Plan:
         peers: whether the DataLoader is measured too.
         count: pictures to use at most.
         rounds: how often each contender is run.
+        only: one of STEPS, where not all are wanted.
         cores: processes and threads to use.
         device: where resident pixels are tried, if it is no CPU.
     """
@@ -54,10 +56,12 @@ class Plan:
     rounds: int
     cores: int
     device: torch.device
+    only: str | None = None
 
 
 def bench_data(plan: Plan) -> list[Row]:
-    """Measure every step from a file to a batch."""
+    """Measure every step from a file to a batch, or the one that is wanted."""
+    wanted = STEPS if plan.only is None else (plan.only,)
     with tempfile.TemporaryDirectory() as scratch:
         folder = plan.images or make_pictures(Path(scratch) / "pictures", plan.count)
         source = open_source(str(folder))
@@ -65,10 +69,13 @@ def bench_data(plan: Plan) -> list[Row]:
         prepared = Path(scratch) / "prepared"
         prepare(folder, prepared, workers=plan.cores)
         split = open_source(str(prepared)).train
-        rows = _native_rows(plan, native, Path(scratch))
-        rows += _batch_rows(plan, split)
-        rows += _resident_rows(plan, split)
-        rows += _memory_rows(plan, split)
+        rows = _native_rows(plan, native, Path(scratch)) if "native" in wanted else []
+        for step, measure in (
+            ("batches", _batch_rows),
+            ("resident", _resident_rows),
+            ("memory", _memory_rows),
+        ):
+            rows += measure(plan, split) if step in wanted else []
     return rows
 
 

@@ -20,6 +20,14 @@ Contender = Callable[[], float]
 
 
 @dataclass(frozen=True)
+class Share:
+    """What a row is set against: a ceiling's row, and what one unit of the figure costs of it."""
+
+    ceiling: str
+    cost: float  # such as operations for one image, where the ceiling is in operations a second
+
+
+@dataclass(frozen=True)
 class Row:
     """One figure of a result file.
 
@@ -27,7 +35,9 @@ class Row:
         name: WHAT/WHO.
         value: the median of the rounds.
         low, high: the smallest and the largest.
-        ratios: the value over those of other rows, by name, as medians of the rounds' ratios.
+        ratios: the value over those of other rows, by name, as medians of the rounds' ratios;
+            over a ceiling's, the share of it that is used.
+        how: precision and form, in words.
     """
 
     name: str
@@ -36,18 +46,26 @@ class Row:
     low: float
     high: float
     ratios: dict[str, float] = field(default_factory=dict)
+    how: str = ""
 
 
 def interleaved(
-    contenders: Mapping[str, Contender], rounds: int, unit: str, against: Sequence[str] = ()
+    contenders: Mapping[str, Contender],
+    rounds: int,
+    unit: str | Mapping[str, str],
+    against: Sequence[str] = (),
+    shares: Mapping[str, Share] | None = None,
+    how: Mapping[str, str] | None = None,
 ) -> list[Row]:
     """Run every contender once a round, after one round that does not count.
 
     Args:
         contenders: by name of the row.
         rounds: that count.
-        unit: of every figure.
+        unit: of every figure, or of each by name.
         against: the names whose ratios the other rows get.
+        shares: by name of the row, the ceiling that it gets its share of.
+        how: by name of the row, precision and form in words.
     """
     figures: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
@@ -58,21 +76,34 @@ def interleaved(
     rows = []
     for name, values in figures.items():
         ratios = {
-            other: statistics.median(a / b for a, b in zip(values, figures[other], strict=True))
+            other: _ratio(values, figures[other])
             for other in against
-            if other != name and other in figures
+            if other != name and other in figures and (shares is None or name in shares)
         }
-        rows.append(row(name, values, unit, ratios))
+        share = (shares or {}).get(name)
+        if share and share.ceiling in figures:
+            ratios[share.ceiling] = share.cost * _ratio(values, figures[share.ceiling])
+        own_unit = unit if isinstance(unit, str) else unit[name]
+        rows.append(row(name, values, own_unit, ratios, (how or {}).get(name, "")))
         say(_line(rows[-1]))
     return rows
 
 
+def _ratio(values: Sequence[float], others: Sequence[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(values, others, strict=True))
+
+
 def row(
-    name: str, values: Sequence[float], unit: str, ratios: Mapping[str, float] | None = None
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    ratios: Mapping[str, float] | None = None,
+    how: str = "",
 ) -> Row:
     """The row of some measured values."""
     median = statistics.median(values)
-    return Row(name, median, unit, min(values), max(values), dict(ratios or {}))
+    return Row(name, median, unit, min(values), max(values), dict(ratios or {}), how)
 
 
 def write_results(
@@ -98,11 +129,14 @@ def write_results(
 
 def table(rows: Sequence[Row]) -> list[str]:
     """The rows as a Markdown table."""
-    lines = ["| row | median | low | high | unit | ratios |", "|---|---:|---:|---:|---|---|"]
+    lines = [
+        "| row | median | low | high | unit | how | ratios |",
+        "|---|---:|---:|---:|---|---|---|",
+    ]
     for entry in rows:
         ratios = ", ".join(f"{value:.2f}x {name}" for name, value in entry.ratios.items())
         figures = " | ".join(_figure(value) for value in (entry.value, entry.low, entry.high))
-        lines.append(f"| {entry.name} | {figures} | {entry.unit} | {ratios} |")
+        lines.append(f"| {entry.name} | {figures} | {entry.unit} | {entry.how} | {ratios} |")
     return lines
 
 

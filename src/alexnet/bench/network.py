@@ -1,25 +1,32 @@
 """`alexnet bench train` and `infer`: how fast the network learns and answers, on synthetic images.
 
-Every contender keeps its weights in float32. Ours and the one-tower net run at their best here:
-channels-last, bfloat16 where the hardware has it. The stock translation runs as it is written.
+Our weights stay in float32 while training. The one-tower net runs at its best: the fastest of the
+ways in `forms.py`. The stock translation runs as it is written, and once more in bfloat16.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from alexnet.bench.measure import Contender, Row, interleaved
-from alexnet.bench.stock import OnBytes, stock_translation
-from alexnet.config import OptimizerConfig
-from alexnet.model.forms import choose_forms, use_forms
+from alexnet.bench.ceilings import inference_operations, matmul_ceiling, training_operations
+from alexnet.bench.forms import Form, best_inference, best_training, compiled, tuned
+from alexnet.bench.measure import Contender, Row, Share, interleaved
+from alexnet.bench.onnx_runtime import onnx_runtime
+from alexnet.bench.peers import OnBytes, stock_translation
+from alexnet.bench.turns import (
+    Turn,
+    answering_step,
+    our_network,
+    synthetic_batch,
+    training_step,
+)
+from alexnet.evaluation.inference import answering
+from alexnet.model.layers import Layer, layer_table
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS, Variant
 from alexnet.parallel.world import World
-from alexnet.training.optimizer import build_optimizer
 
 
 @dataclass(frozen=True)
@@ -28,129 +35,116 @@ class NetworkPlan:
 
     Attributes:
         variant: which of ours; its row is WHAT/VARIANT.
-        peers: whether the stock translation and the one-tower net are measured too.
+        peers: whether what others offer is measured too.
         batch_size: images in a step.
-        steps: of each contender in a round.
+        steps: of each contender in a round; None: as many as take a second.
         rounds: that count.
     """
 
     variant: str
     peers: bool
     batch_size: int
-    steps: int
+    steps: int | None
     rounds: int
 
 
 def bench_training(plan: NetworkPlan, world: World) -> list[Row]:
     """Whole training steps: forward, backward, update. Images a second."""
     ours = VARIANTS[plan.variant]
-    contenders = {f"train/{plan.variant}": _training(plan, world, _ours(ours, world))}
+    forms: dict[str, Form | None] = {f"train/{plan.variant}": _learning(ours, world, plan)}
     if plan.peers:
         bare = replace(ours, order=tuple(stage for stage in ours.order if "norm" not in stage))
-        contenders["train/without-normalization"] = _training(plan, world, _ours(bare, world))
-        tower = _ours(VARIANTS["one-tower"], world)
-        contenders["train/one-tower"] = _training(plan, world, tower)
-        stock = OnBytes(stock_translation()).to(world.device)
-        contenders["train/stock"] = _training(plan, replace(world, precision="fp32"), stock)
-    return interleaved(contenders, plan.rounds, "images/s", against=[*contenders][1:])
+        if bare != ours:
+            forms["train/without-normalization"] = _learning(bare, world, plan)
+        forms["train/one-tower"] = best_training(world, plan.batch_size)
+        forms["train/one-tower-compiled"] = compiled("train", world, plan.batch_size)
+        forms["train/stock"] = _stock(training_step, replace(world, precision="fp32"), plan)
+        if world.precision == "bf16":
+            forms["train/stock-bf16"] = _stock(training_step, world, plan)
+    return _measure(forms, plan, world, plan.batch_size, training_operations)
 
 
 def bench_inference(plan: NetworkPlan, world: World) -> list[Row]:
     """Answers to batches, images a second, and to single images, seconds."""
-    networks: dict[str, tuple[nn.Module, World]] = {
-        plan.variant: (_ours(VARIANTS[plan.variant], world), world)
-    }
-    if plan.peers:
-        networks["one-tower"] = (_ours(VARIANTS["one-tower"], world), world)
-        stock = OnBytes(stock_translation()).to(world.device)
-        networks["stock"] = (stock, replace(world, precision="fp32"))
-    batches = {
-        f"infer/{name}": _answering(network, place, plan.batch_size, plan.steps)
-        for name, (network, place) in networks.items()
-    }
-    single = {
-        f"latency/{name}": _waiting(_answering(network, place, 1, 4 * plan.steps))
-        for name, (network, place) in networks.items()
-    }
-    rows = interleaved(batches, plan.rounds, "images/s", against=[*batches][1:])
-    return rows + interleaved(single, plan.rounds, "seconds", against=[*single][1:])
-
-
-def bench_ceilings(rounds: int, world: World) -> list[Row]:
-    """Matrix products of the size of the network's, the most any step could reach: FLOP/s."""
-    contenders = {
-        f"ceiling/matmul-{name}": _multiplying(dtype, world.device)
-        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
-    }
-    return interleaved(contenders, rounds, "FLOP/s")
-
-
-def _ours(variant: Variant, world: World) -> AlexNet:
-    model = AlexNet(variant).to(world.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
-    use_forms(model, choose_forms(model, dtype))
-    return model
-
-
-def _training(plan: NetworkPlan, world: World, model: nn.Module) -> Contender:
-    images, labels = _batch(plan.batch_size, world.device)
-    optimizer: torch.optim.Optimizer = (
-        build_optimizer(model, OptimizerConfig(lr=1e-6))
-        if isinstance(model, AlexNet)
-        else torch.optim.SGD(model.parameters(), 1e-6, momentum=0.9, weight_decay=5e-4)
+    rows = _measure(
+        _answers(plan, world, "infer"), plan, world, plan.batch_size, inference_operations
     )
-
-    def step() -> None:
-        with world.autocast():
-            logits = model(images)
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return _speed(step, plan.steps, plan.batch_size, world.device)
+    single = replace(plan, batch_size=1)
+    return rows + _waits(_answers(single, world, "latency"), single, world)
 
 
-def _answering(model: nn.Module, world: World, batch_size: int, steps: int) -> Contender:
-    images, _ = _batch(batch_size, world.device)
-
-    def step() -> None:
-        model.eval()
-        with torch.inference_mode(), world.autocast():
-            model(images)
-
-    return _speed(step, steps, batch_size, world.device)
+def _learning(variant: Variant, world: World, plan: NetworkPlan) -> Form:
+    step = training_step(our_network(variant, world), world, plan.batch_size)
+    return Form(step, f"{world.precision}, channels last")
 
 
-def _waiting(speed: Contender) -> Contender:
+def _answering(model: AlexNet, world: World, plan: NetworkPlan) -> Form:
+    """As `predict` and `eval` answer."""
+    images, _ = synthetic_batch(plan.batch_size, world.device)
+    answer = answering(model, world)
+    return Form(lambda: answer(images), f"{world.precision}, channels last")
+
+
+def _stock(make: Callable[..., Callable[[], None]], world: World, plan: NetworkPlan) -> Form:
+    """The stock translation: as written in float32, channels last in bfloat16."""
+    model: nn.Module = OnBytes(stock_translation()).to(world.device)
+    if world.precision == "fp32":
+        return Form(make(model, world, plan.batch_size, contiguous=True), "fp32, as written")
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Form(tuned(make(model, world, plan.batch_size), world), "bf16, channels last")
+
+
+def _answers(plan: NetworkPlan, world: World, what: str) -> dict[str, Form | None]:
+    """Every network that answers, by row name."""
+    model = AlexNet(VARIANTS[plan.variant])
+    forms: dict[str, Form | None] = {f"{what}/{plan.variant}": _answering(model, world, plan)}
+    if plan.peers:
+        forms[f"{what}/one-tower"] = best_inference(world, plan.batch_size)
+        forms[f"{what}/one-tower-compiled"] = compiled(what, world, plan.batch_size)
+        forms[f"{what}/stock"] = _stock(answering_step, replace(world, precision="fp32"), plan)
+        forms[f"{what}/onnxruntime"] = onnx_runtime(model, world, plan.batch_size)
+    return forms
+
+
+def _measure(
+    forms: dict[str, Form | None],
+    plan: NetworkPlan,
+    world: World,
+    units: int,
+    operations: Callable[[list[Layer]], float],
+) -> list[Row]:
+    """Rows of images a second, with the ceiling of their precision measured in the same rounds."""
+    turn = Turn(plan.batch_size, plan.steps, world.device)
+    there = {name: form for name, form in forms.items() if form}
+    contenders: dict[str, Contender] = {
+        name: turn.speed(form.step, units) for name, form in there.items()
+    }
+    shares = {
+        name: Share(f"ceiling/matmul-{form.how[:4]}", operations(_layers(name, plan)))
+        for name, form in there.items()
+    }
+    for precision in sorted({share.ceiling[-4:] for share in shares.values()}):
+        contenders[f"ceiling/matmul-{precision}"] = matmul_ceiling(precision, world)
+    unit = {name: "images/s" if name in there else "FLOP/s" for name in contenders}
+    how = {name: form.how for name, form in there.items()}
+    rows = interleaved(contenders, plan.rounds, unit, list(there)[1:], shares, how)
+    return [row for row in rows if row.name in there]
+
+
+def _waits(forms: dict[str, Form | None], plan: NetworkPlan, world: World) -> list[Row]:
+    """Rows of seconds for one image."""
+    turn = Turn(1, plan.steps and 4 * plan.steps, world.device)
+    there = {name: form for name, form in forms.items() if form}
+    contenders = {name: _seconds(turn.speed(form.step, 1)) for name, form in there.items()}
+    how = {name: form.how for name, form in there.items()}
+    return interleaved(contenders, plan.rounds, "seconds", list(there)[1:], how=how)
+
+
+def _seconds(speed: Contender) -> Contender:
     return lambda: 1.0 / speed()
 
 
-def _multiplying(dtype: torch.dtype, device: torch.device) -> Contender:
-    side = 8192 if device.type == "cuda" else 2048
-    a = torch.randn(side, side, device=device).to(dtype)
-    return _speed(lambda: a @ a, 4, 2 * side**3, device)
-
-
-def _speed(step: Callable[[], object], steps: int, units: int, device: torch.device) -> Contender:
-    def measure() -> float:
-        _wait_for(device)
-        began = time.perf_counter()
-        for _ in range(steps):
-            step()
-        _wait_for(device)
-        return steps * units / (time.perf_counter() - began)
-
-    return measure
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _batch(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 224, 224, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 1000, (count,), generator=generator)
-    return images.permute(0, 3, 1, 2).to(device), labels.to(device)
+def _layers(row_name: str, plan: NetworkPlan) -> list[Layer]:
+    """The layers whose multiply-adds a row has to do."""
+    name = "one-tower" if "one-tower" in row_name else plan.variant
+    return layer_table(VARIANTS[name])

@@ -6,25 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.config import AugmentConfig
+from alexnet.data.statistics import Components
 from alexnet.draws import Purpose, normals, words
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 View = tuple[int, int, bool]
 """Top and left of a crop in pixels, and whether it is reflected left to right."""
-
-
-@dataclass(frozen=True)
-class Components:
-    """Principal components of the colours of the training pixels, in 0..255 units.
-
-    Attributes:
-        vectors: (3, 3), each column a unit vector over R, G, B.
-        deviations: (3,), the standard deviation along each, the root of its eigenvalue.
-    """
-
-    vectors: Floats
-    deviations: Floats
 
 
 # The authors' ImageNet constants (cuda-convnet2, make-data/input_meta).
@@ -111,6 +99,13 @@ def ten_views(size: int, crop_size: int) -> list[View]:
     middle = last // 2
     corners = [(0, 0), (0, last), (middle, middle), (last, 0), (last, last)]
     return [(top, left, mirrored) for mirrored in (False, True) for top, left in corners]
+
+
+def nine_views(size: int, crop_size: int) -> list[View]:
+    """A 3x3 grid of crops, none mirrored: the authors' test on CIFAR-10 (convdata_cifar.py)."""
+    last = size - crop_size
+    places = (0, last // 2, last)
+    return [(top, left, False) for top in places for left in places]
 
 
 def center_view(size: int, crop_size: int) -> list[View]:

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from alexnet.config import AugmentConfig
 from alexnet.data.augment import (
-    Components,
     color_divisor,
     color_shifts,
     draw,
     has_color_noise,
 )
 from alexnet.data.pixels import ImageSet
+from alexnet.data.statistics import Components
 from alexnet.draws import permutation
 
 NO_IMAGE = -100  # the label of a row that only fills up a slice (torch's ignore_index)
@@ -118,10 +118,7 @@ class TrainingFeed:
         draws = draw(
             self.augment, self.seed, epoch, samples, self.images.store.size - self.crop_size
         )
-        views = [
-            (int(top), int(left), bool(mirrored))
-            for (top, left), mirrored in zip(draws.offsets, draws.mirrored, strict=True)
-        ]
+        views = np.column_stack([draws.offsets, draws.mirrored])
         shifts = None
         if has_color_noise(self.augment, epoch):
             shifts = torch.from_numpy(

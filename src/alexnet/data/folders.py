@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from alexnet.data.images import EXTENSIONS
 from alexnet.data.sources import Source, Split
+from alexnet.data.threads import mapped
 from alexnet.errors import UserError
 
 LAYOUT = "train/CLASS/*.jpg with val/ beside it, or CLASS/*.jpg"
@@ -114,7 +115,7 @@ def _open_classes(
     classes = _training_classes(folder, inside)
     names = sorted(classes)
     everything = _split(folder, names, classes)
-    contents = _digests([folder / key for key in everything.keys])
+    contents = list(mapped(_digest, [folder / key for key in everything.keys]))
     held_out = in_validation(contents, everything.labels, validation_fraction)
     if not held_out.any():
         raise UserError(
@@ -250,18 +251,16 @@ def _check_not_misplaced(folder: Path, folders: list[str], held_out: str | None)
         )
 
 
-def _digests(paths: Sequence[Path]) -> list[bytes]:
-    """SHA-256 of each file, read by several threads; a few thousand at a time, to save memory."""
-    digests: list[bytes] = []
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), 4096):
-            digests += pool.map(_digest, paths[start : start + 4096])
-    return digests
-
-
 def _digest(path: Path) -> bytes:
+    """SHA-256 of a file. A training opens its folder twice, and need not read it twice."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        status = path.stat()
+        return _content(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
+
+
+@lru_cache(maxsize=1 << 17)
+def _content(path: Path, size: int, changed: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

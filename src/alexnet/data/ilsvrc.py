@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -152,13 +153,25 @@ def _find_images(place: Path) -> _Images:
     if place.is_file():
         members, reader = index_images(place), Reader(place)
         return _Images([member.path for member in members], lambda i: reader(members[i]))
-    paths = []
+    paths: list[str] = []
+    archived: dict[int, Callable[[], bytes]] = {}
     for inside, folders, files in os.walk(place, followlinks=True):
         folders.sort()
         below = os.path.relpath(inside, place)
-        names = (name for name in files if not name.startswith("."))
-        paths += [f"{below}/{name}" for name in names if name.lower().endswith(EXTENSIONS)]
-    return _Images(paths, lambda i: (place / paths[i]).read_bytes())
+        for name in sorted(name for name in files if not name.startswith(".")):
+            path = Path(inside, name)
+            if name.lower().endswith(".tar"):  # of one class: the train archive unpacked once
+                members, reader = index_images(path), Reader(path)
+                for index, member in enumerate(members, start=len(paths)):
+                    archived[index] = partial(reader, member)
+                paths += [f"{below}/{name}/{member.path}" for member in members]
+            elif name.lower().endswith(EXTENSIONS):
+                paths.append(f"{below}/{name}")
+
+    def read(i: int) -> bytes:
+        return archived[i]() if i in archived else (place / paths[i]).read_bytes()
+
+    return _Images(paths, read)
 
 
 def _patches(folder: Path) -> _Images:

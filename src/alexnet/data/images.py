@@ -41,6 +41,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from simplejpeg import decode_jpeg, decode_jpeg_header
 
+from alexnet.data.squaring import square, square_of_pixels
+
 EXTENSIONS = (
     ".jpg",
     ".jpeg",
@@ -100,8 +102,8 @@ def load_square(encoded: bytes, size: int = 256) -> npt.NDArray[np.uint8]:
     Raises:
         BadImage: as for `decode`.
     """
-    stored = _stored_square(encoded, size)
-    return square(decode(encoded), size) if stored is None else stored
+    pixels = _plain_jpeg(encoded)
+    return square(decode(encoded), size) if pixels is None else square_of_pixels(pixels, size)
 
 
 def decode(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -124,45 +126,6 @@ def decode(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise BadImage(_reason(reader, error)) from error
 
 
-def square(image: Image.Image, size: int = 256) -> npt.NDArray[np.uint8]:
-    """Section 2 of the paper: shorter side resized to `size`, central square cut out.
-
-    The longer side is rounded and the crop placed as in the authors' later pipeline
-    (cuda-convnet2, make-data): side = round(side * size / shorter), offset = (side - size) // 2.
-    That pipeline averages areas when it shrinks. Over 183 files of ILSVRC, HAMMING differs from
-    the true average by 2.00 grey levels rms, BILINEAR by 1.97, BICUBIC by 1.91 in 1.6 times the
-    time, and BOX, which only takes whole pixels, by 6.07. Enlarging is cubic (a = -0.5; there
-    -0.75). Nothing is resized that is not kept, so memory does not depend on the shape.
-
-    JPEG's decoding at M/8 of the size (draft mode where M is 1, 2 or 4) is not used. Three
-    quarters of decoding is Huffman codes, which it does not spare, and transforms of other than 1,
-    2, 4 and 8 points are slow: of 200 files of ILSVRC whose shorter sides are 257 to 511, the
-    smallest scale that leaves 256 takes 1.86 ms an image, the full size 1.86 too, and 5.1 grey
-    levels rms off the average over areas in place of 2.2. From 512 up (one file in twenty) half
-    the size saves 2.0 of 4.4 ms, but is 3.8 off in place of 1.0; as near as the full size comes
-    only a scale that leaves 512, and that saves 0.6 ms.
-
-    Args:
-        image: a picture in mode RGB.
-        size: pixels along each side of the result.
-
-    Returns:
-        (size, size, 3) uint8. An image of that size already comes through untouched.
-    """
-    width, height = image.size
-    shorter = min(width, height)
-    across, down = (_scaled(side, shorter, size) for side in (width, height))
-    left, top = (across - size) // 2, (down - size) // 2
-    kept = (  # in pixels of the source
-        left * width / across,
-        top * height / down,
-        (left + size) * width / across,
-        (top + size) * height / down,
-    )
-    resampling = Image.Resampling.HAMMING if shorter > size else Image.Resampling.BICUBIC
-    return np.array(image.resize((size, size), resampling, box=kept))
-
-
 def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     """A PNG file of (H, W) grey or (H, W, 3) RGB pixels, for sources that hold no files."""
     file = BytesIO()
@@ -170,29 +133,24 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _stored_square(encoded: bytes, size: int) -> npt.NDArray[np.uint8] | None:
-    """The pixels of a JPEG that is a square of this size already, as in a prepared set.
+def _plain_jpeg(encoded: bytes) -> npt.NDArray[np.uint8] | None:
+    """The pixels of a JPEG with nothing awkward about it, (H, W, 3) RGB.
 
     The same library decodes to the same pixels here as in Pillow, but straight into an array and
-    without the interpreter's lock, which feeds a training from more threads. On any doubt the
-    answer is None, and `decode` has the word.
+    without the interpreter's lock, which feeds a training from more threads. On any doubt, and any
+    warning of the decoder, the answer is None, and `decode` has the word.
     """
     if not encoded.startswith(_JPEG):
         return None
     try:
         height, width, colors, _ = decode_jpeg_header(encoded)
-        plain = colors in ("YCbCr", "Gray") and _scans(encoded) <= _MAX_SCANS
-        if (height, width) != (size, size) or not plain:
+        cheap = height * width <= MAX_PIXELS and _scans(encoded) <= _MAX_SCANS
+        if not cheap or colors not in ("YCbCr", "Gray"):
             return None
         pixels: npt.NDArray[np.uint8] = decode_jpeg(encoded, "RGB")
     except ValueError:
         return None
     return pixels
-
-
-def _scaled(side: int, shorter: int, size: int) -> int:
-    """round(side * size / shorter) with halves up, in integers."""
-    return (2 * side * size + shorter) // (2 * shorter)
 
 
 def _unzipped(encoded: bytes) -> bytes:

@@ -87,7 +87,7 @@ def load_images(
         UserError: the memory is not there.
     """
     if place.kind == "stream" and trusted and not summed:
-        store = StreamedPixels(split, place.size, place.workers)
+        store = _streamed(split, place)
         return ImageSet(store, split.labels, split.keys), None
     filling = (
         None
@@ -101,6 +101,10 @@ def load_images(
         for _ in images:  # where no sums are wanted, nobody has read them yet
             pass
     return reading.result(), sums
+
+
+def _streamed(split: Split, place: Place) -> StreamedPixels:
+    return StreamedPixels(split, place.size, place.workers, pinned=place.device.type == "cuda")
 
 
 class _Reading:
@@ -129,8 +133,6 @@ class _Reading:
         if self._skipped:
             split = split.take(np.array(self._kept, dtype=np.int64))
         store: PixelStore = (
-            self._filling.store()
-            if self._filling
-            else StreamedPixels(split, self._place.size, self._place.workers)
+            self._filling.store() if self._filling else _streamed(split, self._place)
         )
         return ImageSet(store, split.labels, split.keys, self._skipped)

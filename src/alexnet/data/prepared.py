@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.data.augment import Components
 from alexnet.data.manifest import (
     MEAN,
     NAME,
@@ -19,7 +18,7 @@ from alexnet.data.manifest import (
 )
 from alexnet.data.shards import OpenShard, Shard, open_shard
 from alexnet.data.sources import Source, Split
-from alexnet.data.statistics import Statistics
+from alexnet.data.statistics import Components, Statistics
 from alexnet.errors import UserError
 
 STATE = ".prepare"

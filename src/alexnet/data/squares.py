@@ -1,8 +1,9 @@
-"""Worker processes that turn encoded images into encoded squares.
+"""Workers that turn encoded images into encoded squares: this process, and others beside it.
 
 Processes, because Pillow holds the interpreter's lock while it encodes; plain child processes with
 two pipes, because `multiprocessing` would import the caller's script in each. One arithmetic thread
-each: they are as many as the cores.
+each: they are as many as the cores. The first worker is a thread of this process: it begins at
+once, while the others start, and its images go through no pipe.
 """
 
 import os
@@ -19,7 +20,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import alexnet
-from alexnet.data.square_worker import Settings, Squares
+from alexnet.data.square_worker import Settings, Squares, make_squares
 from alexnet.errors import UserError
 
 _Task = TypeVar("_Task")
@@ -36,14 +37,16 @@ _ENVIRONMENT = {
 
 
 class WorkerPool:
-    """As many processes as asked for; a context manager that ends them."""
+    """As many workers as asked for; a context manager that ends the processes among them."""
 
     def __init__(self, workers: int, settings: Settings) -> None:
-        self._processes = [_start() for _ in range(workers)]
-        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        self._settings = settings
+        self._processes = [_start() for _ in range(workers - 1)]
+        self._idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
         for process in self._processes:
             _send(process, settings)
             self._idle.put(process)
+        self._idle.put(None)  # this process
 
     def __enter__(self) -> "WorkerPool":
         return self
@@ -64,13 +67,15 @@ class WorkerPool:
                     pipe.close()
 
     def run(self, images: Iterable[bytes], with_sums: bool) -> Squares:
-        """Have one process make squares of some images; may be called from several threads.
+        """Have one worker make squares of some images; may be called from several threads.
 
         Raises:
-            UserError: the process died.
+            UserError: a process died.
         """
         process = self._idle.get()
         try:
+            if process is None:
+                return make_squares(iter(images), self._settings, with_sums)
             return _ask(process, images, with_sums)
         except (BrokenPipeError, EOFError, pickle.UnpicklingError):
             raise UserError(

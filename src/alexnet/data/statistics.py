@@ -5,9 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.augment import Components
-
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components of the colours of the training pixels, in 0..255 units.
+
+    Attributes:
+        vectors: (3, 3), each column a unit vector over R, G, B.
+        deviations: (3,), the standard deviation along each, the root of its eigenvalue.
+    """
+
+    vectors: Floats
+    deviations: Floats
 
 
 @dataclass(frozen=True)

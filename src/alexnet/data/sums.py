@@ -1,13 +1,14 @@
 """Sums over training images, in integers: the same whatever order they are added in."""
 
+import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.augment import Components
-from alexnet.data.statistics import Statistics
+from alexnet.data.statistics import Components, Statistics
+from alexnet.native.build import library
 
 Integers = npt.NDArray[np.int64]
 
@@ -49,6 +50,8 @@ def no_sums(size: int) -> Sums:
 
 def sum_images(images: Iterable[npt.NDArray[np.uint8]], size: int) -> Sums:
     """The sums over some (size, size, 3) images, at most 2^24 of them."""
+    if (loops := library("sums")) is not None:
+        return _compiled_sums(loops, images, size)
     count, centered = 0, np.zeros((3, 3), np.int64)
     total = np.zeros((size, size, 3), np.uint32)
     for image in images:
@@ -60,6 +63,21 @@ def sum_images(images: Iterable[npt.NDArray[np.uint8]], size: int) -> Sums:
     # Σ ab = Σ (a-c)(b-c) + c Σ a + c Σ b - n c²
     shift = _CENTER * (colors[:, None] + colors) - count * size * size * _CENTER**2
     return Sums(count, pixels, centered + shift)
+
+
+def _compiled_sums(loops: ctypes.CDLL, images: Iterable[npt.NDArray[np.uint8]], size: int) -> Sums:
+    """As `sum_images`, in a quarter of its time."""
+    count, total, products = 0, np.zeros((size, size, 3), np.uint32), np.zeros((3, 3), np.int64)
+    for image in images:
+        count += 1
+        pixels = np.ascontiguousarray(image)
+        loops.add_image(
+            ctypes.c_void_p(pixels.ctypes.data),
+            ctypes.c_long(pixels.size),
+            ctypes.c_void_p(total.ctypes.data),
+            ctypes.c_void_p(products.ctypes.data),
+        )
+    return Sums(count, total.astype(np.int64), products)
 
 
 def _centered_products(values: npt.NDArray[np.uint8]) -> Integers:

@@ -11,18 +11,21 @@ import torch
 import torch.distributed as dist
 
 from alexnet.config import DataConfig
-from alexnet.data.augment import center_view, ten_views
+from alexnet.data.augment import center_view, nine_views, ten_views
 from alexnet.data.loading import choose_place, load_images
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
+from alexnet.evaluation.inference import answering
 from alexnet.evaluation.metrics import credit, wilson_interval
-from alexnet.model.network import AlexNet
+from alexnet.model.build import Network
 from alexnet.model.weights import load
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import Meter, say
 from alexnet.suggest import unknown
+
+_VIEWS = {1: center_view, 9: nine_views, 10: ten_views}
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Evaluation:
         labels: (N,) int64.
         keys: the name of each image.
         classes: the names of the C classes.
-        views: 1 or 10.
+        views: 1, 9 or 10.
     """
 
     probabilities: npt.NDArray[np.float32]
@@ -149,7 +152,7 @@ def match_classes(source: Source, classes: Sequence[str]) -> Source:
 
 
 def evaluate_model(
-    model: AlexNet,
+    model: Network,
     images: ImageSet,
     views: int,
     world: World,
@@ -179,7 +182,7 @@ def evaluate_model(
 
 @torch.inference_mode()
 def predict_images(
-    model: AlexNet,
+    model: Network,
     images: ImageSet,
     views: int,
     world: World,
@@ -194,14 +197,11 @@ def predict_images(
     Section 4.1 averages "the predictions made by the network's softmax layer": probabilities, not
     logits.
     """
-    if views not in (1, 10):
-        raise UserError(f"views must be 1 or 10, not {views}")
+    if views not in _VIEWS:
+        raise UserError(f"views must be 1, 9 or 10, not {views}")
     side = model.variant.image_size
-    corners = (
-        ten_views(images.store.size, side) if views == 10 else center_view(images.store.size, side)
-    )
-    model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.eval()
+    corners = _VIEWS[views](images.store.size, side)
+    answer = answering(model, world)
     if starts is None:
         starts = range(0, len(images), batch_size)
     total_images = sum(min(batch_size, len(images) - start) for start in starts)
@@ -213,9 +213,7 @@ def predict_images(
             total = torch.zeros(count, model.num_classes, device=world.device)
             for corner in corners:
                 views_cut = pixels.cut(range(count), [corner] * count, side)
-                with world.autocast():
-                    logits = model(views_cut.to(world.device))
-                total += logits.float().softmax(1)
+                total += answer(views_cut).softmax(1)
             meter.advance(count)
             yield (total / len(corners)).cpu().numpy()
 

@@ -12,14 +12,14 @@ from alexnet.data.pixels import ImageSet
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import wilson_interval
 from alexnet.evaluation.report import Mistake, ReportInput, write_report
-from alexnet.model.network import AlexNet
+from alexnet.model.build import Network
 
 _MISTAKES_SHOWN = 24
 
 
 def write_run_report(
     run: Path,
-    model: AlexNet,
+    model: Network,
     config: Config,
     metrics: Sequence[dict[str, Any]],
     measured: Evaluation,

@@ -9,8 +9,10 @@ from safetensors import safe_open
 
 from alexnet.config import read_config
 from alexnet.errors import UserError
-from alexnet.model.layers import Layer, layer_table, neurons
-from alexnet.model.variants import VARIANTS, Variant, differences, resolve
+from alexnet.model.catalog import ALL_VARIANTS, AnyVariant, layer_table, resolve
+from alexnet.model.cifar_variants import CIFAR_VARIANTS
+from alexnet.model.layers import Layer, neurons
+from alexnet.model.variants import differences
 from alexnet.suggest import unknown
 
 _BYTES_OF_FLOAT = 4
@@ -25,7 +27,7 @@ class Description:
         parameters, macs, neurons: of the whole network.
     """
 
-    variant: Variant
+    variant: AnyVariant
     num_classes: int
     layers: list[Layer]
 
@@ -63,23 +65,24 @@ class Description:
         }
 
 
-def describe(variant_or_run: str, num_classes: int = 1000) -> Description:
+def describe(variant_or_run: str, num_classes: int | None = None) -> Description:
     """The description of a variant by name, or of a run directory.
 
     Raises:
         UserError: neither a variant nor a run.
     """
-    if variant_or_run in VARIANTS:
-        variant = VARIANTS[variant_or_run]
+    if variant_or_run in ALL_VARIANTS:
+        variant = ALL_VARIANTS[variant_or_run]
+        num_classes = num_classes or (10 if variant_or_run in CIFAR_VARIANTS else 1000)
         return Description(variant, num_classes, layer_table(variant, num_classes))
     run = Path(variant_or_run)
     if (run / "config.json").exists():
         variant = resolve(read_config(run / "config.json").model)
-        num_classes = _classes_of_run(run, num_classes)
+        num_classes = _classes_of_run(run, num_classes or 1000)
         return Description(variant, num_classes, layer_table(variant, num_classes))
     if run.exists():
         raise UserError(f"{run} is not a run: it holds no config.json")
-    raise UserError(unknown("variant or run", variant_or_run, VARIANTS))
+    raise UserError(unknown("variant or run", variant_or_run, ALL_VARIANTS))
 
 
 def layer_lines(description: Description, list_variants: bool) -> list[str]:
@@ -102,7 +105,7 @@ def layer_lines(description: Description, list_variants: bool) -> list[str]:
     ]
     if list_variants:
         lines += ["", "variants:"]
-        lines += [f"  {name:<14}{variant.summary}" for name, variant in VARIANTS.items()]
+        lines += [f"  {name:<14}{variant.summary}" for name, variant in ALL_VARIANTS.items()]
     return lines
 
 

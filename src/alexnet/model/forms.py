@@ -14,8 +14,9 @@ from torch import Tensor
 
 from alexnet.errors import UserError
 from alexnet.files import CannotWriteError, cache_folder, write_text
-from alexnet.model.layers import layer_table
-from alexnet.model.network import AlexNet, Convolution
+from alexnet.model.build import Network
+from alexnet.model.catalog import layer_table
+from alexnet.model.network import Convolution
 from alexnet.ops.convolution import convolution, forms
 from alexnet.progress import say
 
@@ -43,7 +44,7 @@ class _Case:
         return f"{where}, torch {torch.__version__}, {dtype}, {self}"
 
 
-def choose_forms(model: AlexNet, dtype: torch.dtype) -> dict[str, str]:
+def choose_forms(model: Network, dtype: torch.dtype) -> dict[str, str]:
     """The fastest right form of every convolution of the network, for training in `dtype`.
 
     Args:
@@ -69,7 +70,7 @@ def choose_forms(model: AlexNet, dtype: torch.dtype) -> dict[str, str]:
     return chosen
 
 
-def use_forms(model: AlexNet, chosen: dict[str, str]) -> None:
+def use_forms(model: Network, chosen: dict[str, str]) -> None:
     """Let the network's convolutions compute in these forms; the others stay as they are."""
     for name, form in chosen.items():
         layer = model.get_submodule(name)
@@ -77,7 +78,7 @@ def use_forms(model: AlexNet, chosen: dict[str, str]) -> None:
         layer.form = form
 
 
-def _cases(model: AlexNet) -> dict[str, _Case]:
+def _cases(model: Network) -> dict[str, _Case]:
     cases = {}
     side = model.variant.image_size
     inputs: tuple[int, ...] = (3, side, side)

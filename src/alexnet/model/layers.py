@@ -52,8 +52,8 @@ def layer_table(variant: Variant, num_classes: int = 1000) -> list[Layer]:
         elif name.startswith("pool"):
             shape = (inputs[0], *_sides(variant, name, inputs))
         elif name.startswith("fc"):
-            shape = (num_classes if name == "fc8" else variant.hidden,)
-            macs = math.prod(inputs) * shape[0]
+            shape = (_units(variant, name, num_classes),)
+            macs = math.prod(inputs) // _groups(variant, name) * shape[0]
             parameters = macs + shape[0]
         if min(shape) < 1:
             raise UserError(
@@ -66,12 +66,19 @@ def layer_table(variant: Variant, num_classes: int = 1000) -> list[Layer]:
 
 def neurons(table: list[Layer]) -> int:
     """Outputs of the layers with weights, as the paper counts neurons (section 3.5)."""
-    return sum(math.prod(layer.output) for layer in table if layer.name in WEIGHT_LAYERS)
+    return sum(math.prod(layer.output) for layer in table if layer.parameters)
 
 
 def smallest_image(variant: Variant) -> int:
     """The smallest side, in pixels, that leaves 1x1 after the last pooling layer."""
     return next(size for size in range(1, 1000) if _fits(variant, size))
+
+
+def is_within_column(variant: Variant, name: str) -> bool:
+    """Whether a layer sees only the maps or units of its own column."""
+    if variant.exchange:
+        return name in WITHIN_COLUMN
+    return name not in ("conv1", "fc8")
 
 
 def overhang(size: int, kernel: int, stride: int) -> int:
@@ -97,8 +104,14 @@ def _width(variant: Variant, name: str) -> int:
     return variant.widths[WEIGHT_LAYERS.index(name)]
 
 
+def _units(variant: Variant, name: str, num_classes: int) -> int:
+    if name == "fc8":
+        return num_classes
+    return variant.fc6_hidden or variant.hidden if name == "fc6" else variant.hidden
+
+
 def _groups(variant: Variant, name: str) -> int:
-    return variant.columns if name in WITHIN_COLUMN else 1
+    return variant.columns if is_within_column(variant, name) else 1
 
 
 def _sides(variant: Variant, name: str, inputs: tuple[int, ...]) -> tuple[int, int]:

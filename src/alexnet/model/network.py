@@ -33,7 +33,14 @@ from torch import Tensor, nn
 
 from alexnet.draws import Purpose, words
 from alexnet.errors import UserError
-from alexnet.model.layers import KERNELS, STRIDES, WITHIN_COLUMN, layer_table, overhang, paddings
+from alexnet.model.layers import (
+    KERNELS,
+    STRIDES,
+    is_within_column,
+    layer_table,
+    overhang,
+    paddings,
+)
 from alexnet.model.segments import fused_stage, segments
 from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Normalization, Variant
 from alexnet.ops import (
@@ -115,7 +122,7 @@ class AlexNet(nn.Module):
             if layer.name.startswith("conv"):
                 stage: nn.Module = _convolution(variant, layer.name, channels[0], layer.output[0])
             elif layer.name.startswith("fc"):
-                stage = FullyConnected(int(np.prod(channels)), layer.output[0])
+                stage = _fully_connected(variant, layer.name, channels, layer.output[0])
             elif layer.name.startswith("relu"):
                 stage = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[
                     variant.activation
@@ -142,6 +149,8 @@ class AlexNet(nn.Module):
         layers = np.arange(len(WEIGHT_LAYERS))
         layer_seeds = words(seed, Purpose.WEIGHTS, 0, layers, 1)[:, 0]
         for index, name in enumerate(WEIGHT_LAYERS):
+            if name not in variant.order:
+                continue
             layer = self.get_submodule(name)
             assert isinstance(layer, nn.Conv2d | nn.Linear)
             assert layer.bias is not None
@@ -246,6 +255,21 @@ class FullyConnected(nn.Linear):
         return super().forward(x.flatten(1))
 
 
+class ColumnsConnected(nn.Linear):
+    """Fully connected inside each column: (K, units below in a column) weights."""
+
+    def __init__(self, inputs: int, outputs: int, columns: int) -> None:
+        super().__init__(inputs // columns, outputs)
+        self.columns = columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, *) -> (N, units), each column's from its own units below."""
+        by_column = x.reshape(len(x), self.columns, -1).transpose(0, 1)
+        weight = self.weight.view(self.columns, -1, self.in_features)  # (columns, units, inputs)
+        products = torch.bmm(by_column, weight.transpose(1, 2))  # (columns, N, units each)
+        return products.transpose(0, 1).flatten(1) + self.bias
+
+
 class LocalResponseNorm(nn.Module):
     """Section 3.3, inside each column."""
 
@@ -300,7 +324,15 @@ def _convolution(variant: Variant, name: str, inputs: int, outputs: int) -> Conv
         KERNELS[name],
         STRIDES[name],
         paddings(variant)[name],
-        groups=variant.columns if name in WITHIN_COLUMN else 1,
+        groups=variant.columns if is_within_column(variant, name) else 1,
     )
     layer.hangs_over = name == "conv1" and variant.conv1_overhang
     return layer
+
+
+def _fully_connected(
+    variant: Variant, name: str, inputs: tuple[int, ...], outputs: int
+) -> FullyConnected | ColumnsConnected:
+    if is_within_column(variant, name):
+        return ColumnsConnected(int(np.prod(inputs)), outputs, variant.columns)
+    return FullyConnected(int(np.prod(inputs)), outputs)

@@ -73,8 +73,10 @@ class Variant:
     summary: str
     order: tuple[str, ...] = PAPER_ORDER
     columns: int = 2  # conv2, conv4 and conv5 see only the kernel maps of their own column
+    exchange: bool = True  # False: conv3, fc6 and fc7 too; the columns meet in fc8 (layers-150.cfg)
     widths: tuple[int, ...] = (96, 256, 384, 384, 256)  # kernels of conv1..conv5, all columns
     hidden: int = 4096  # neurons of fc6 and fc7
+    fc6_hidden: int | None = None  # neurons of fc6 where they are not as many
     image_size: int = 224
     # conv1 covers a 224-pixel image with 55 windows only if the last one hangs 3 pixels over the
     # right and bottom edge, as it does in the authors' code; Caffe crops 227 pixels instead.
@@ -92,6 +94,11 @@ class Variant:
     # None: torch's default, uniform in the fan-in.
     weight_std: tuple[float, ...] | None = (0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)
     bias: tuple[float, ...] | None = (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)
+
+    @property
+    def weight_layers(self) -> tuple[str, ...]:
+        """The names of the layers with weights, in order."""
+        return tuple(name for name in WEIGHT_LAYERS if name in self.order)
 
     @property
     def pooling_stride(self) -> int:
@@ -125,6 +132,31 @@ _VARIANTS = (
         summary="one column, the one-GPU net of section 3.2 (layers-145-half.cfg)",
         columns=1,
         widths=(48, 128, 192, 192, 256),
+    ),
+    replace(
+        _PAPER,
+        name="no-exchange",
+        summary="two columns that meet in fc8 only, nothing else changed",
+        exchange=False,
+    ),
+    replace(
+        _PAPER,
+        name="no-exchange-150",
+        summary="two columns that meet in fc8 only, wider for it, as the authors' net 150",
+        exchange=False,
+        widths=(96, 320, 384, 384, 256),
+        fc6_hidden=8192,
+    ),
+    *(
+        replace(
+            _PAPER,
+            name=f"without-conv{number}",
+            summary=f"section 7's question: the paper's net without its layer conv{number}",
+            order=tuple(
+                stage for stage in PAPER_ORDER if stage not in (f"conv{number}", f"relu{number}")
+            ),
+        )
+        for number in (3, 4, 5)
     ),
     replace(
         _PAPER,
@@ -195,8 +227,12 @@ def resolve(config: ModelConfig) -> Variant:
         variant = replace(variant, dropout=config.dropout)
     if config.image_size is not None:
         variant = replace(variant, image_size=config.image_size)
+    if config.initial_scale != 1.0:
+        variant = with_initial_scale(variant, config.initial_scale)
     if config.width != 1.0:
         variant = scaled(variant, config.width)
+    if config.weight_gain != 1.0:
+        variant = louder(variant, config.weight_gain)
     if any(channels % variant.columns for channels in variant.widths):
         raise UserError(
             f"model.columns={variant.columns} does not divide the widths of {variant.name}, "
@@ -214,6 +250,16 @@ def without_overlap(variant: Variant) -> Variant:
     return replace(variant, pooling_window=2, conv2_padding=1, conv5_padding=0)
 
 
+def with_initial_scale(variant: Variant, scale: float) -> Variant:
+    """The same network with the deviations of its initial weights multiplied."""
+    if variant.weight_std is None:
+        raise UserError(
+            f"the initial weights of {variant.name} follow from its fan-in; model.initial_scale "
+            "needs a variant that says their deviation: paper"
+        )
+    return replace(variant, weight_std=tuple(scale * std for std in variant.weight_std))
+
+
 def scaled(variant: Variant, width: float) -> Variant:
     """The same network with every layer's width multiplied; columns stay equally wide."""
 
@@ -224,14 +270,28 @@ def scaled(variant: Variant, width: float) -> Variant:
         variant,
         widths=tuple(scale(channels) for channels in variant.widths),
         hidden=scale(variant.hidden),
+        fc6_hidden=scale(variant.fc6_hidden) if variant.fc6_hidden else None,
     )
 
 
-def differences(a: Variant, b: Variant) -> list[tuple[str, Any, Any]]:
-    """(field, value in a, value in b) for every field in which two variants differ."""
+def louder(variant: Variant, gain: float) -> Variant:
+    """The same network with the initial weights of every layer but conv1 multiplied.
+
+    Raises:
+        UserError: its initial weights are not given by the table.
+    """
+    if variant.weight_std is None:
+        raise UserError(f"{variant.name} draws its weights by torch's rule; leave weight_gain out")
+    first, *others = variant.weight_std
+    return replace(variant, weight_std=(first, *(gain * std for std in others)))
+
+
+def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
+    """(field, value in a, value in b) for every field that two variants have and differ in."""
     return [
         (field.name, getattr(a, field.name), getattr(b, field.name))
-        for field in fields(Variant)
-        if getattr(a, field.name) != getattr(b, field.name)
+        for field in fields(a)
+        if hasattr(b, field.name)
+        and getattr(a, field.name) != getattr(b, field.name)
         and field.name not in ("name", "summary")
     ]

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,13 +10,13 @@ from safetensors.torch import save_file
 
 from alexnet.errors import UserError
 from alexnet.files import write_atomically
-from alexnet.model.network import AlexNet
-from alexnet.model.variants import Normalization, Variant
+from alexnet.model.build import Network, build_network
+from alexnet.model.catalog import from_document
 
 FORMAT = "alexnet-weights-1"
 
 
-def save_weights(path: Path, model: AlexNet) -> None:
+def save_weights(path: Path, model: Network) -> None:
     """Write weights, subtracted mean, variant, class names and training data into one file.
 
     Raises:
@@ -34,7 +33,7 @@ def save_weights(path: Path, model: AlexNet) -> None:
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
 
 
-def load(run_or_weights: str | Path) -> AlexNet:
+def load(run_or_weights: str | Path) -> Network:
     """The network of a run directory or of a `weights.safetensors`, with its class names.
 
     Raises:
@@ -58,10 +57,10 @@ def load(run_or_weights: str | Path) -> AlexNet:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"cannot read the weights {path}: {error}") from None
-    variant = _variant(json.loads(header["variant"]))
+    variant = from_document(json.loads(header["variant"]))
     classes = json.loads(header["classes"])
     with torch.device("meta"):
-        model = AlexNet(variant, num_classes=len(classes), seed=None)
+        model = build_network(variant, len(classes), seed=None)
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
@@ -70,9 +69,3 @@ def load(run_or_weights: str | Path) -> AlexNet:
     model.stored_size = int(header["stored_size"])
     model.training_data = json.loads(header["training_data"])
     return model.eval()
-
-
-def _variant(document: dict[str, Any]) -> Variant:
-    normalization = Normalization(**document.pop("normalization"))
-    lists = {key: tuple(value) for key, value in document.items() if isinstance(value, list)}
-    return Variant(**{**document, **lists, "normalization": normalization})

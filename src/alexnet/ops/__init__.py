@@ -2,6 +2,7 @@
 
 from alexnet.ops.convolution import convolution
 from alexnet.ops.dropout import dropout_mask
+from alexnet.ops.local import local_convolution
 from alexnet.ops.lrn import local_response_norm, local_response_norm_reference
 from alexnet.ops.mapnorm import same_map_norm
 from alexnet.ops.stage import Stage, run_stage, run_stage_by_parts
@@ -10,6 +11,7 @@ __all__ = [
     "Stage",
     "convolution",
     "dropout_mask",
+    "local_convolution",
     "local_response_norm",
     "local_response_norm_reference",
     "run_stage",

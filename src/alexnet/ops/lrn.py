@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from alexnet.ops.compiled import compiled_stage, is_compiled_for
+from alexnet.ops.lrn_fused import fused_relu_norm_pool, is_available
 
 # Images are normalised a few at a time, so that every temporary stays in the processor's cache:
 # five to eight times faster than whole-batch passes, which are bound by memory.
@@ -35,7 +36,8 @@ def local_response_norm(
 
     The sum is accumulated in float32 at least. On a CPU a compiled loop with a closed-form gradient
     is used, or, for other types than float32 and bfloat16 and where there is no compiler, blocked
-    passes of torch's own operations; under `torch.compile` and export the plain formula.
+    passes of torch's own operations; on a GPU with Triton one kernel; under export, and on a CPU
+    under `torch.compile`, the plain formula.
 
     Args:
         x: (N, C, H, W) or (N, C, *), any float type and memory format.
@@ -56,6 +58,8 @@ def local_response_norm(
     image_like = x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, -1)
     if is_compiled_for(image_like):
         return compiled_stage(image_like, False, size, alpha, beta, k, columns).view_as(x)
+    if is_available(x):
+        return fused_relu_norm_pool(x, False, size, alpha, beta, k, columns)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         blocked: Tensor = _Blocked.apply(x, size, alpha, beta, k, columns)  # type: ignore[no-untyped-call]
         return blocked

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from alexnet.ops.compiled import compiled_stage, is_compiled_for
 from alexnet.ops.lrn import local_response_norm
+from alexnet.ops.lrn_fused import fused_relu_norm_pool, is_available
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,19 @@ def run_stage(x: Tensor, stage: Stage) -> Tensor:
             stage.columns,
             stage.window,
             stage.stride,
+            stage.ceil_mode,
+        )
+    if stage.size and is_available(x, stage.window):
+        pooling = (stage.window, stage.stride) if stage.window else (1, 1)
+        return fused_relu_norm_pool(
+            x,
+            stage.relu,
+            stage.size,
+            stage.alpha,
+            stage.beta,
+            stage.k,
+            stage.columns,
+            *pooling,
             stage.ceil_mode,
         )
     return run_stage_by_parts(x, stage)

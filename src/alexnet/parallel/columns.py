@@ -26,26 +26,33 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.errors import UserError
+from alexnet.model.catalog import AnyVariant
 from alexnet.model.layers import layer_table
 from alexnet.model.network import AlexNet, Dropout
 from alexnet.model.variants import WEIGHT_LAYERS, Variant
 from alexnet.parallel.exchange import Link, gather_units
 from alexnet.parallel.joined import Joined, range_of, shares
 from alexnet.parallel.parts import Part
+from alexnet.parallel.volume import is_of_paper_layers
 
 _JOINED = ("conv3", "fc6", "fc7", "fc8")
 
 
-def check_columns(variant: Variant) -> None:
+def check_columns(variant: AnyVariant) -> None:
     """Whether the variant's columns can be taken apart.
 
     Raises:
-        UserError: it has one column, or its normalisation sees both.
+        UserError: it has one column, other layers than the paper's, or its normalisation sees both.
     """
-    if variant.columns < 2:
+    if not isinstance(variant, Variant) or variant.columns < 2:
         raise UserError(
             f"{variant.name} has one column and cannot be spread by column; "
             "use --layout data or hybrid"
+        )
+    if not is_of_paper_layers(variant):
+        raise UserError(
+            f"{variant.name} has other layers than the paper and cannot be spread by column; "
+            "use --layout data"
         )
     normalised = any(stage.startswith("norm") for stage in variant.order)
     if normalised and not variant.normalization.inside_column:

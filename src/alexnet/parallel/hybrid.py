@@ -24,11 +24,26 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from alexnet.errors import UserError
+from alexnet.model.catalog import AnyVariant
 from alexnet.model.network import AlexNet, Dropout
 from alexnet.model.variants import WEIGHT_LAYERS
 from alexnet.parallel.exchange import Link, gather_rows, return_rows
 from alexnet.parallel.joined import Joined, range_of, shares
 from alexnet.parallel.parts import Part, parts_of
+from alexnet.parallel.volume import has_paper_head
+
+
+def check_hybrid(variant: AnyVariant) -> None:
+    """Whether the variant's fully connected layers can be dealt out.
+
+    Raises:
+        UserError: they are not the paper's.
+    """
+    if not has_paper_head(variant):
+        raise UserError(
+            f"{variant.name} has other fully connected layers than the paper; use --layout data"
+        )
 
 
 class Hybrid(nn.Module):
@@ -73,7 +88,7 @@ class Hybrid(nn.Module):
 
     def parts(self) -> list[Part]:
         """Where the parameters of this process lie in the whole network."""
-        found = parts_of(self.convolutions, WEIGHT_LAYERS[:5])
+        found = parts_of(self.convolutions)
         rows = range_of(self.link.rank, self._units)
         for name, shape in self._shapes.items():
             layer = self.head[name]

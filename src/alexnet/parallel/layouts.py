@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.errors import UserError
+from alexnet.model.build import Network, build_network
 from alexnet.model.network import AlexNet
 from alexnet.parallel.columns import Column, check_columns
 from alexnet.parallel.exchange import Link
-from alexnet.parallel.hybrid import Hybrid
+from alexnet.parallel.hybrid import Hybrid, check_hybrid
 from alexnet.parallel.parts import Part, parts_of, wholes
 from alexnet.parallel.replicas import replicate
 from alexnet.parallel.volume import LAYOUTS, least_exchanging
@@ -47,8 +48,8 @@ class Placed:
     layout: str
     module: nn.Module
     parts: list[Part]
-    outline: AlexNet
-    convolutions: AlexNet
+    outline: Network
+    convolutions: Network
     slice_index: int = 0
     slice_count: int = 1
     slice_group: dist.ProcessGroup | None = None
@@ -65,20 +66,20 @@ class Placed:
         values = ((part, part.name, part.parameter.detach()) for part in self.parts)
         return wholes(values, self.model_group)
 
-    def whole(self) -> AlexNet:
+    def blank(self) -> Network:
+        """The whole network without parameters, for those that are loaded."""
+        return _outline(self.outline, self.mean)
+
+    def whole(self) -> Network:
         """The network on this one device; all processes must ask together.
 
         Where the network is not whole here, a copy without gradients is made of all parts.
         """
         if self.model_group is None:
             return self.outline
-        with torch.device("meta"):
-            model = AlexNet(self.outline.variant, self.outline.num_classes, seed=None)
+        model = self.blank()
         tensors = {**dict(self.whole_parameters()), "mean": self.mean}
         model.load_state_dict(tensors, assign=True)
-        model.classes = self.outline.classes
-        model.stored_size = self.outline.stored_size
-        model.training_data = self.outline.training_data
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -103,7 +104,7 @@ class Placed:
         return sum_over(values, self.slice_group)
 
 
-def place(model: AlexNet, layout: str, world: World, batch_size: int = 128) -> Placed:
+def place(model: Network, layout: str, world: World, batch_size: int = 128) -> Placed:
     """Put a network where the layout says; each process keeps only its parts.
 
     Args:
@@ -133,13 +134,15 @@ def place(model: AlexNet, layout: str, world: World, batch_size: int = 128) -> P
             world.size,
             group,
         )
+    assert isinstance(model, AlexNet)
     return _columns(model, world) if layout == "columns" else _hybrid(model, world)
 
 
-def resolve_layout(layout: str, model: AlexNet, processes: int, batch_size: int = 128) -> str:
+def resolve_layout(layout: str, model: Network, processes: int, batch_size: int = 128) -> str:
     """The layout that is meant; errors as for `place`."""
+    variant = model.variant
     if layout == "auto":
-        return least_exchanging(model.variant, model.num_classes, processes, batch_size)
+        return least_exchanging(variant, model.num_classes, processes, batch_size)
     if layout not in LAYOUTS:
         raise UserError(f"there is no layout {layout!r}; use one of: {', '.join(LAYOUTS)}")
     if processes == 1 and layout != "one":
@@ -147,12 +150,14 @@ def resolve_layout(layout: str, model: AlexNet, processes: int, batch_size: int 
     if processes > 1 and layout == "one":
         raise UserError(f"--layout one cannot use {processes} processes; use --layout auto")
     if layout == "columns":
-        check_columns(model.variant)
-        if processes % model.variant.columns:
+        check_columns(variant)
+        if processes % variant.columns:
             raise UserError(
-                f"--layout columns needs a multiple of {model.variant.columns} processes, one a "
+                f"--layout columns needs a multiple of {variant.columns} processes, one a "
                 f"column, not {processes}; use --layout data or hybrid"
             )
+    if layout == "hybrid":
+        check_hybrid(variant)
     return layout
 
 
@@ -166,7 +171,7 @@ def _columns(model: AlexNet, world: World) -> Placed:
     link = Link(group, own_column, columns)
     column = Column(model, link)
     module: nn.Module = _on_device(column, world)
-    parts = column.parts()
+    parts = _frozen_alike(column.parts(), model)
     alike = None
     if replicas > 1:
         equals = [[r * columns + c for r in range(replicas)] for c in range(columns)]
@@ -182,7 +187,7 @@ def _hybrid(model: AlexNet, world: World) -> Placed:
     link = Link(group, world.rank, world.size)
     module = _on_device(Hybrid(model, link), world)
     trunk = module.convolutions
-    parts = module.parts()
+    parts = _frozen_alike(module.parts(), model)
     module.trunk = replicate(trunk, world, group)
     return Placed(
         "hybrid",
@@ -198,10 +203,17 @@ def _hybrid(model: AlexNet, world: World) -> Placed:
     )
 
 
-def _outline(model: AlexNet, mean: Tensor) -> AlexNet:
+def _frozen_alike(parts: list[Part], model: AlexNet) -> list[Part]:
+    """The parts, without gradients where the whole parameter has none."""
+    for part in parts:
+        part.parameter.requires_grad_(model.get_parameter(part.name).requires_grad)
+    return parts
+
+
+def _outline(model: Network, mean: Tensor) -> Network:
     """The network without parameters: what it is called, knows and subtracts."""
     with torch.device("meta"):
-        outline = AlexNet(model.variant, model.num_classes, seed=None)
+        outline = build_network(model.variant, model.num_classes, seed=None)
     outline.mean = mean
     outline.classes = model.classes
     outline.stored_size = model.stored_size

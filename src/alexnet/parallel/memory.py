@@ -23,16 +23,20 @@ def device_budget(device: torch.device) -> int:
 
 def host_budget() -> int:
     """Bytes of host memory that pixels may take in this process, one of several on the machine."""
-    return _free_bytes() // started_local_size()
+    free = available_bytes(torch.device("cpu"))
+    return int(free * _HOST_SHARE) // started_local_size()
 
 
-def _free_bytes() -> int:
+def available_bytes(device: torch.device) -> int:
+    """Memory that is free now: the device's own, or the host's."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
     information = Path("/proc/meminfo")
     if information.exists():
         for line in information.read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(int(line.split()[1]) * 1024 * _HOST_SHARE)
-    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _HOST_SHARE)
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes() -> int:

@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from alexnet.model.variants import WEIGHT_LAYERS
 from alexnet.parallel.world import sum_over
 
 
@@ -66,13 +65,15 @@ class Part:
             place.copy_(piece)
 
 
-def parts_of(model: nn.Module, layers: Iterable[str] = WEIGHT_LAYERS) -> list[Part]:
-    """The parts of layers that lie on one device: every parameter is whole."""
+def parts_of(model: nn.Module) -> list[Part]:
+    """The parts of a network that lies on one device: every parameter is whole.
+
+    In the order of the network's stages.
+    """
     return [
         Part(name, part == "bias", parameter, parameter.shape)
-        for name in layers
-        for part in ("weight", "bias")
-        for parameter in [model.get_submodule(name).get_parameter(part)]
+        for name, layer in model.named_children()
+        for part, parameter in layer.named_parameters()
     ]
 
 

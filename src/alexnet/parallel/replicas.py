@@ -24,8 +24,13 @@ _UNSYNCHRONISED: dict[str, Any] = (
 )
 
 
-def replicate(module: nn.Module, world: World, group: dist.ProcessGroup) -> DistributedDataParallel:
-    """The module, its gradients added up over the replicas of a group in every backward pass."""
+def replicate(module: nn.Module, world: World, group: dist.ProcessGroup) -> nn.Module:
+    """The module, its gradients added up over the replicas of a group in every backward pass.
+
+    A module whose parameters are all frozen has none to add up and stays as it is.
+    """
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        return module
     replica = DistributedDataParallel(
         module,
         device_ids=[world.device] if world.device.type == "cuda" else None,

@@ -7,8 +7,8 @@ gradients are those of a ring, 2 (N - 1) / N times the bytes added up, the least
 import math
 from dataclasses import dataclass
 
-from alexnet.model.layers import layer_table
-from alexnet.model.variants import Variant
+from alexnet.model.catalog import AnyVariant, layer_table
+from alexnet.model.variants import WEIGHT_LAYERS, Variant
 
 LAYOUTS = ("one", "data", "columns", "hybrid")
 GRADIENT_BYTES = 4  # gradients are added up in float32
@@ -104,20 +104,36 @@ def hybrid_activations(variant: Variant, num_classes: int, processes: int) -> in
     return features + 2 * joined + logits
 
 
-def possible_layouts(variant: Variant, processes: int) -> list[str]:
+def has_paper_head(variant: AnyVariant) -> bool:
+    """Whether fc6, fc7 and fc8 are those of the paper, which can be dealt out by units."""
+    return isinstance(variant, Variant) and variant.exchange and variant.fc6_hidden is None
+
+
+def is_of_paper_layers(variant: AnyVariant) -> bool:
+    """Whether no layer is missing and the columns meet where the paper's do."""
+    return has_paper_head(variant) and all(name in variant.order for name in WEIGHT_LAYERS)
+
+
+def possible_layouts(variant: AnyVariant, processes: int) -> list[str]:
     """The layouts in which so many processes can share the network."""
     if processes == 1:
         return ["one"]
+    if not isinstance(variant, Variant) or not has_paper_head(variant):
+        return ["data"]
     inside = variant.normalization.inside_column or not any("norm" in s for s in variant.order)
     by_column = variant.columns > 1 and processes % variant.columns == 0 and inside
+    by_column = by_column and is_of_paper_layers(variant)
     return ["data", *(["columns"] if by_column else []), "hybrid"]
 
 
-def least_exchanging(variant: Variant, num_classes: int, processes: int, batch_size: int) -> str:
+def least_exchanging(variant: AnyVariant, num_classes: int, processes: int, batch_size: int) -> str:
     """The layout that sends the fewest bytes in a step: what `--layout auto` takes."""
+    possible = possible_layouts(variant, processes)
+    if not isinstance(variant, Variant) or len(possible) == 1:
+        return possible[0]
     sizes = {
         layout: volume(variant, num_classes, layout, processes, batch_size, 2).total
-        for layout in possible_layouts(variant, processes)
+        for layout in possible
     }
     return min(sizes, key=lambda layout: sizes[layout])
 

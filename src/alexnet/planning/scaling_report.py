@@ -6,6 +6,7 @@ from typing import Any
 from alexnet.errors import UserError
 from alexnet.model.variants import VARIANTS, Variant
 from alexnet.parallel.columns import check_columns
+from alexnet.parallel.hybrid import check_hybrid
 from alexnet.parallel.world import World
 from alexnet.planning.scaling import (
     ILSVRC2012_IMAGES,
@@ -34,6 +35,7 @@ class ScalingPlan:
         work: what is trained.
         layout: that was asked for.
         rows: one prediction for each number of devices.
+        images: of an epoch.
     """
 
     machine: Machine
@@ -42,6 +44,7 @@ class ScalingPlan:
     work: Work
     layout: str
     rows: list[Prediction]
+    images: int = ILSVRC2012_IMAGES
 
 
 def plan_scaling(
@@ -54,6 +57,7 @@ def plan_scaling(
     machine: str = "measured",
     link: str = "measured",
     weak: bool = False,
+    images: int = ILSVRC2012_IMAGES,
 ) -> ScalingPlan:
     """Predict the steps of 1, 2, 4, … devices.
 
@@ -65,6 +69,7 @@ def plan_scaling(
         layout: auto, data, columns or hybrid.
         machine, link: measured, or a name in `scaling.MACHINES` and `scaling.WIRES`.
         weak: the batch grows with the number of devices.
+        images: of an epoch.
 
     Raises:
         UserError: unknown names, or a layout that does not fit the variant.
@@ -81,7 +86,7 @@ def plan_scaling(
     activation_bytes = 2 if world.precision == "bf16" else 4
     work = Work(chosen, num_classes, batch_size, activation_bytes)
     rows = scaling(rate, wire, work, layout, devices, weak)
-    return ScalingPlan(rate, wire, (source, wire_source), work, layout, rows)
+    return ScalingPlan(rate, wire, (source, wire_source), work, layout, rows, images)
 
 
 def scaling_lines(plan: ScalingPlan) -> list[str]:
@@ -90,7 +95,7 @@ def scaling_lines(plan: ScalingPlan) -> list[str]:
     lines = [
         f"computation: {plan.sources[0]}; traffic: {plan.sources[1]}",
         "devices  layout      batch   step      images/s  speed-up  efficiency  exchanged/step"
-        f"  ImageNet, {_EPOCHS} epochs",
+        f"  {_EPOCHS} epochs of {plan.images:,}",
     ]
     for row in plan.rows:
         speedup = row.images_per_second / alone
@@ -98,7 +103,7 @@ def scaling_lines(plan: ScalingPlan) -> list[str]:
             f"{row.processes:7d}  {row.layout:8s} {row.batch_size:8d}  {_time(row.seconds):>8s}"
             f"  {row.images_per_second:10,.0f}  {speedup:8.2f}  {speedup / row.processes:9.0%}"
             f"  {row.sent_bytes / 1e6:11,.1f} MB"
-            f"  {_duration(_EPOCHS * ILSVRC2012_IMAGES / row.images_per_second)}"
+            f"  {_duration(_EPOCHS * plan.images / row.images_per_second)}"
         )
     return [*lines, "", *_record_lines(plan)]
 
@@ -144,6 +149,8 @@ def _check(variant: Variant, layout: str, devices: int) -> None:
         check_columns(variant)
         if devices % variant.columns:
             raise UserError(f"--layout columns needs a multiple of {variant.columns} devices")
+    if layout == "hybrid":
+        check_hybrid(variant)
     if layout == "one" and devices > 1:
         raise UserError(f"--layout one cannot use {devices} devices; use --layout auto")
 

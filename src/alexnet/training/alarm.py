@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from alexnet.errors import UserError
-from alexnet.model.network import AlexNet
+from alexnet.findings import Finding
+from alexnet.model.build import Network
 
 # A loss this close to ln(classes), or above it, is that of guessing.
 _GUESSING = 0.98
@@ -56,13 +57,20 @@ class Alarm:
         self._chance = math.log(num_classes)
         self._left_chance = resumed  # what came before is not known
 
-    def check(self, sign: Sign, whole: Callable[[], AlexNet], images: Tensor) -> None:
+    def check(
+        self,
+        sign: Sign,
+        whole: Callable[[], Network],
+        images: Tensor,
+        known: Finding | None = None,
+    ) -> None:
         """Stop the run if it cannot learn.
 
         Args:
             sign: the same on every process.
             whole: gives the network; asked for only where the loss raises suspicion.
             images: of the last batch.
+            known: what the watch found to be wrong; then that is the cause that is named.
 
         Raises:
             UserError: it cannot; one line with cause and mend.
@@ -83,7 +91,7 @@ class Alarm:
                 if share > _DEAD
             ]
             if dead or sign.spread < _CONSTANT_ANSWER:
-                raise UserError(self._collapsed(sign, *dead[:1]))
+                raise UserError(_named(sign, known) or self._collapsed(sign, *dead[:1]))
         if sign.warming_up:
             return
         waited = (
@@ -91,7 +99,8 @@ class Alarm:
         ) or sign.images >= _PATIENCE_IMAGES
         if waited and not self._left_chance:
             raise UserError(
-                f"training stopped at step {sign.step}: the loss {sign.loss:.3f} has not left "
+                _named(sign, known)
+                or f"training stopped at step {sign.step}: the loss {sign.loss:.3f} has not left "
                 f"ln({round(math.exp(self._chance))}) = {self._chance:.3f}, the loss of guessing; "
                 f"the learning rate {sign.lr:g} is likely too low, try --lr {sign.lr * 10:g}, or "
                 "the labels do not belong to the images (--set train.alarm=false goes on)"
@@ -106,6 +115,13 @@ class Alarm:
         )
 
 
+def _named(sign: Sign, known: Finding | None) -> str | None:
+    """The complaint for a cause that is known."""
+    if known is None:
+        return None
+    return f"training stopped at step {sign.step}: {known.cause}; {known.mend}"
+
+
 def spread(logits: Tensor) -> Tensor:
     """Standard deviation of the logits over the images of a batch, mean over classes; a scalar."""
     if len(logits) < 2:  # one image says nothing about spread
@@ -114,7 +130,7 @@ def spread(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def dead_units(model: AlexNet, images: Tensor) -> dict[str, float]:
+def dead_units(model: Network, images: Tensor) -> dict[str, float]:
     """For each layer of ReLUs, the share of units that are the same for all images.
 
     Other activations saturate, and come back: a network of sigmoids has no dead units.

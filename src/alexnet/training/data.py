@@ -16,7 +16,7 @@ from alexnet.data.sources import Source, open_source
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 from alexnet.files import write_text
-from alexnet.model.variants import resolve
+from alexnet.model.catalog import resolve
 from alexnet.parallel.world import World
 from alexnet.progress import say
 

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor
 from alexnet.config import Config
 from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed, training_batches
 from alexnet.draws import sample_keys
-from alexnet.errors import InterruptedRunError
+from alexnet.errors import InterruptedRunError, PausedRunError
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import credit
 from alexnet.parallel.agreement import Agreement
@@ -27,6 +28,7 @@ from alexnet.training.metrics import MetricsLog
 from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
 from alexnet.training.schedule import Moment, Rates, is_finished, rates
 from alexnet.training.signals import StopRequest
+from alexnet.training.watch import Watch
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Surroundings:
     checkpoint_folder: Path
     metrics: MetricsLog
     stop: StopRequest
+    watch: Watch | None = None
+    pause_step: int | None = None  # the end of an epoch; save and leave there
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
@@ -90,6 +94,7 @@ def train_loop(state: State, around: Surroundings) -> None:
 
     Raises:
         InterruptedRunError: a stop was requested; the state is saved.
+        PausedRunError: `pause_step` is reached; the state is saved.
         UserError: the run cannot learn.
         CannotWriteError: its state cannot be saved; earlier checkpoints are intact.
     """
@@ -101,6 +106,8 @@ def train_loop(state: State, around: Surroundings) -> None:
     clock = _Clock()
     agreement = Agreement(around.world)
     first = state.position.step
+    if around.pause_step is not None and around.pause_step <= first < last_step:
+        raise PausedRunError  # a run that was stopped between saving and saying so
     last_save = time.monotonic()
     ahead = training_batches(feed, first, last_step, config.data.workers)
     with closing(ahead) as batches, Meter("training", last_step, start=first) as meter:
@@ -111,17 +118,26 @@ def train_loop(state: State, around: Surroundings) -> None:
             step = state.position.step
             end_of_epoch = step % feed.steps_per_epoch == 0 or step == last_step
             if step % config.train.log_every_steps == 0 or end_of_epoch:
-                sign = _log(state, around, now, spread(last.logits))
+                vitals = _vitals(state, around, last, end_of_epoch)
+                sign = _log(state, around, now, spread(last.logits), vitals)
+                if around.watch:
+                    around.watch.look(meter, end_of_epoch=False)
                 if alarm:
-                    alarm.check(sign, state.network.whole, last.images)
+                    known = around.watch.worst if around.watch else None
+                    alarm.check(sign, state.network.whole, last.images, known)
                 meter.advance(0, _note(sign, state.position))
             if end_of_epoch:
                 _validate(state, around, meter, last_step)
+                if around.watch:
+                    around.watch.look(meter, end_of_epoch=True)
             stop, save = agreement.ask(bool(around.stop), _is_due(config, last_save))
             if end_of_epoch or _is_step_to_save(config, step) or save or stop:
                 _save(state, around)
                 last_save = time.monotonic()
             meter.advance()
+            if step == around.pause_step and step < last_step:
+                agreement.finish()
+                raise PausedRunError
             if stop and step < last_step:
                 agreement.finish()
                 raise InterruptedRunError(
@@ -135,6 +151,7 @@ def train_loop(state: State, around: Surroundings) -> None:
 class _Passed:
     """The last pass of a step: what the network saw and answered, and images in the whole step."""
 
+    batch: Batch
     images: Tensor
     logits: Tensor
     images_in_step: int
@@ -171,7 +188,7 @@ def _pass(state: State, batch: Batch, around: Surroundings) -> _Passed:
         (loss / batch.total).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         state.sums += _seen(logits, batch.labels, loss)
-    return _Passed(images, logits.detach(), batch.total)
+    return _Passed(batch, images, logits.detach(), batch.total)
 
 
 def _seen(logits: Tensor, labels: Tensor, loss: Tensor) -> Tensor:
@@ -181,7 +198,19 @@ def _seen(logits: Tensor, labels: Tensor, loss: Tensor) -> Tensor:
     return torch.stack([counts.sum().double(), loss.detach().double(), *earned])
 
 
-def _log(state: State, around: Surroundings, now: Rates, logits_spread: Tensor) -> Sign:
+def _vitals(
+    state: State, around: Surroundings, last: _Passed, end_of_epoch: bool
+) -> dict[str, Any]:
+    """What the watch measures beside loss and error, where there is one."""
+    if around.watch is None:
+        return {}
+    model = state.network.outline
+    return around.watch.measure(state.optimizer, model, last.batch, last.images, end_of_epoch)
+
+
+def _log(
+    state: State, around: Surroundings, now: Rates, logits_spread: Tensor, vitals: dict[str, Any]
+) -> Sign:
     """Write the training row since the last one; the only place that reads the device."""
     seen = state.network.sum(torch.cat([state.sums, logits_spread.double()[None]]))
     images, loss, top1, top5, spreads = seen.tolist()
@@ -199,6 +228,7 @@ def _log(state: State, around: Surroundings, now: Rates, logits_spread: Tensor) 
             "learning_rate": now.weights,
             "images_per_second": images_per_second(position),
             "data_wait_fraction": data_wait_fraction(position),
+            **vitals,
         }
     )
     return Sign(

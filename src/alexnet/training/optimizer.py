@@ -1,5 +1,6 @@
 """The update rule of 2012 (paper, section 5; authors' weights.cu), and torch's own beside it."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -145,13 +146,14 @@ def build_optimizer(
         model_group: the processes that hold the other parts.
     """
     parts = parts_of(network) if isinstance(network, nn.Module) else network
+    decays = defaultdict(lambda: config.weight_decay, config.layer_decays)
     groups: list[dict[str, Any]] = [
         {
             "params": [part.parameter],
             "part": part,
             "layer": part.layer,
             "is_bias": part.is_bias,
-            "weight_decay": 0.0 if part.is_bias and config.kind != "sgd" else config.weight_decay,
+            "weight_decay": 0.0 if part.is_bias and config.kind != "sgd" else decays[part.layer],
         }
         for part in parts
     ]

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,26 +11,27 @@ from typing import Any
 
 import torch
 
-from alexnet.config import Config, override, read_config
+from alexnet.config import Config, override, read_config, setting
 from alexnet.data.batches import TrainingFeed
+from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
-from alexnet.errors import UserError
+from alexnet.errors import PausedRunError, UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
+from alexnet.model.build import Network, build_network
+from alexnet.model.catalog import layer_table, resolve
 from alexnet.model.forms import choose_forms, use_forms
-from alexnet.model.layers import layer_table
-from alexnet.model.network import AlexNet
-from alexnet.model.variants import resolve
 from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.layouts import Placed, place
 from alexnet.parallel.world import World, make_world, starts
 from alexnet.progress import say, stage
-from alexnet.recipes import DataFacts, find_recipe
+from alexnet.recipes import DataFacts, find_recipe, reasons
 from alexnet.training.checkpoint import Position, load_checkpoint
 from alexnet.training.data import Data, check_same_data, load_data
+from alexnet.training.finetune import fitted, freeze, start_weights
 from alexnet.training.loop import (
     State,
     Surroundings,
@@ -41,14 +42,16 @@ from alexnet.training.loop import (
 from alexnet.training.metrics import MetricsLog, read_metrics
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.signals import stop_request
+from alexnet.training.watch import Watch
 
 
 def train(
     data: str | None = None,
-    recipe: str = "default",
+    recipe: str | None = None,
     out: str | Path | None = None,
     assignments: Sequence[str] = (),
     config: Config | None = None,
+    init: str | Path | None = None,
     layout: str = "auto",
 ) -> dict[str, Any]:
     """Train a network and write its run directory.
@@ -58,10 +61,12 @@ def train(
     Args:
         data: a folder, an archive, or a name (digits, cifar10); by default what the
             configuration says, else the embedded digits.
-        recipe: a name in `alexnet.recipes`, used where no `config` is given.
+        recipe: a name in `alexnet.recipes`, used where no `config` is given; by default
+            "default", or "finetune" with `init`.
         out: the run directory; by default runs/NAME, numbered if it exists.
         assignments: `section.key=value` changes on top of the recipe or configuration.
         config: a complete configuration in place of a recipe.
+        init: a run or weights file whose weights this run begins with.
         layout: how several processes share the network: auto, data, columns or hybrid.
 
     Returns:
@@ -71,17 +76,24 @@ def train(
         UserError: something the user can mend.
         InterruptedRunError: the run was asked to stop; `resume` continues it.
     """
-    config = resolve_config(data, recipe, assignments, config)
+    config = resolve_config(data, recipe, assignments, config, None if init is None else str(init))
     world = _world(config)
     with failing_clearly(world):
         created = world.is_first and str(create_run(config, None if out is None else Path(out)))
         return _continue(Path(world.tell(created)), config, world, layout)
 
 
-def resume(run: str | Path, layout: str = "auto") -> dict[str, Any]:
+def resume(
+    run: str | Path, enough: Callable[[], bool] | None = None, layout: str = "auto"
+) -> dict[str, Any]:
     """Continue a run from its last checkpoint, or from the start if it never saved.
 
     The number of processes and their layout may differ from those that saved.
+
+    Args:
+        run: its directory.
+        enough: asked before every step; where it says so the run stops as if interrupted.
+        layout: as for `train`.
 
     Raises:
         UserError, InterruptedRunError: as for `train`.
@@ -92,7 +104,7 @@ def resume(run: str | Path, layout: str = "auto") -> dict[str, Any]:
     config = read_config(run / "config.json")
     world = _world(config)
     with failing_clearly(world):
-        return _continue(run, config, world, layout)
+        return _continue(run, config, world, layout, enough)
 
 
 def _world(config: Config) -> World:
@@ -100,7 +112,13 @@ def _world(config: Config) -> World:
     return make_world(train.device, train.precision, train.timeout_seconds)
 
 
-def _continue(run: Path, config: Config, world: World, layout: str) -> dict[str, Any]:
+def _continue(
+    run: Path,
+    config: Config,
+    world: World,
+    layout: str,
+    enough: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
     """A run to its end, or its result if it has ended."""
     with _sole_use(run) if world.is_first else nullcontext():
         path = run / "result.json"
@@ -110,27 +128,71 @@ def _continue(run: Path, config: Config, world: World, layout: str) -> dict[str,
             say(f"{run} is finished already")
             return dict(done)
         try:
-            return _run(run, config, world, layout)
+            return _run(run, config, world, layout, enough)
         except CannotWriteError as error:
             raise CannotWriteError(
                 f"{error}; what was saved before is intact, then: alexnet train --resume {run}"
             ) from error
 
 
+def take_on(run: Path, epochs: int, data: Data | None = None) -> Data:
+    """Train a run until so many epochs are done and pause there, or to its end if that is earlier.
+
+    Args:
+        run: its directory.
+        epochs: where to pause.
+        data: its images, if another run with the same images has decoded them.
+
+    Returns:
+        The images, for the next run.
+
+    Raises:
+        UserError, InterruptedRunError: as for `train`.
+    """
+    with _sole_use(run):
+        config = read_config(run / "config.json")
+        world = _world(config)
+        data = data or load_data(config, world)
+        if not (run / "result.json").exists():
+            try:
+                _run(run, config, world, data=data, pause_epochs=epochs)
+            except PausedRunError:
+                say(f"paused after {epochs} epochs")
+    return data
+
+
 def resolve_config(
-    data: str | None, recipe: str, assignments: Sequence[str], config: Config | None = None
+    data: str | None,
+    recipe: str | None,
+    assignments: Sequence[str],
+    config: Config | None = None,
+    init: str | None = None,
 ) -> Config:
     """The complete configuration of a run, every choice made; arguments as for `train`."""
+    facts = None
     if config is None:
         source = open_source(data or "digits", validation_fraction=_fraction(assignments))
+        seen = glance(source.train)
         facts = DataFacts(
-            len(source.train), len(source.classes), mirror=source.mirror, crop=source.crop
+            len(source.train),
+            len(source.classes),
+            mirror=source.mirror,
+            crop=source.crop,
+            side=seen.side,
+            gray=seen.gray,
+            batch_size=_number(assignments, "train.batch_size"),
+            epochs=_number(assignments, "train.epochs"),
         )
-        config = find_recipe(recipe)(facts)
+        config = find_recipe(recipe or ("finetune" if init else "default"))(facts)
+    if init is not None:
+        config = fitted(config, init)
     if data is not None:
         config = replace(config, data=replace(config.data, source=_absolute(data)))
-    config = override(config, assignments)
+    chosen, config = config, override(config, assignments)
     resolve(config.model)  # raises early what cannot be built
+    if facts and chosen.recipe in ("default", "finetune"):
+        for line in reasons(facts, chosen, config):
+            say(line)
     return config
 
 
@@ -157,20 +219,30 @@ def create_run(config: Config, out: Path | None) -> Path:
     return out
 
 
-def _run(run: Path, config: Config, world: World, layout: str) -> dict[str, Any]:
+def _run(
+    run: Path,
+    config: Config,
+    world: World,
+    layout: str = "auto",
+    enough: Callable[[], bool] | None = None,
+    data: Data | None = None,
+    pause_epochs: int | None = None,
+) -> dict[str, Any]:
     began = time.monotonic()
-    data = load_data(config, world)
-    network = _network(config, world, data, layout)
+    data = data or load_data(config, world)
+    if world.is_first:
+        check_same_data(run, data)
+    state, metrics = _state(run, config, world, data, layout)
+    network = state.network
     if world.is_first:
         environment = describe_environment(world) | {"layout": network.layout}
         write_text(run / "environment.json", json.dumps(environment, indent=2) + "\n")
-        check_same_data(run, data)
-    state, metrics = _state(run, config, world, network)
-    with stop_request() as stop:
+    feed = _feed(config, data, network)
+    with stop_request(enough) as stop:
         around = Surroundings(
             config=config,
             world=world,
-            feed=_feed(config, data, network),
+            feed=feed,
             validate=lambda: evaluate_model(
                 network.whole(),
                 data.validation,
@@ -183,6 +255,8 @@ def _run(run: Path, config: Config, world: World, layout: str) -> dict[str, Any]
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
+            pause_step=None if pause_epochs is None else pause_epochs * feed.steps_per_epoch,
+            watch=_watch(run, config, world, data, network, feed),
         )
         _announce(run, config, world, data, network)
         train_loop(state, around)
@@ -192,34 +266,61 @@ def _run(run: Path, config: Config, world: World, layout: str) -> dict[str, Any]
     )
     result = _result(run, state.position, around.feed, measured, time.monotonic() - began)
     if world.is_first:
-        with stage("report"):
-            write_run_report(
-                run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
-            )
+        if pause_epochs is None:  # a trial of a search is not looked at one by one
+            _report(run, best, config, measured, data)
         write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
-def _network(config: Config, world: World, data: Data, layout: str) -> Placed:
-    """The network at its beginning, each process with its part."""
-    model = AlexNet(resolve(config.model), len(data.source.classes), seed=config.train.seed)
+def _report(run: Path, best: Network, config: Config, measured: Evaluation, data: Data) -> None:
+    with stage("report"):
+        write_run_report(
+            run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
+        )
+
+
+def _watch(
+    run: Path, config: Config, world: World, data: Data, network: Placed, feed: TrainingFeed
+) -> Watch | None:
+    """The watch, in the first process.
+
+    It looks at whole layers without asking the other processes; where the network is split over
+    them, by columns or as hybrid, there is none.
+    """
+    if not world.is_first or network.model_group is not None:
+        return None
+    return Watch(
+        run,
+        feed,
+        len(data.source.classes),
+        config.optimizer.lr,
+        config.schedule.warmup_epochs,
+        len(data.validation),
+    )
+
+
+def _state(
+    run: Path, config: Config, world: World, data: Data, layout: str = "auto"
+) -> tuple[State, MetricsLog]:
+    """The state of the run: new, or as the last checkpoint has it; each process with its part."""
+    model = build_network(resolve(config.model), len(data.source.classes), config.train.seed)
     model.classes = tuple(data.source.classes)
     model.stored_size = config.data.size
     model.training_data = data.manifest()
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
-    return place(model, layout, world, config.train.batch_size)
-
-
-def _state(run: Path, config: Config, world: World, network: Placed) -> tuple[State, MetricsLog]:
-    """The state of the run: new, or as the last checkpoint has it."""
+    saved = load_checkpoint(run / "checkpoints") if world.is_first else None
+    position = world.tell(asdict(saved[0]) if saved else None)
+    if not position:
+        start_weights(model, config)
+    freeze(model, config)
+    network = place(model, layout, world, config.train.batch_size)
+    del model  # each process keeps only its parts
     use_forms(network.convolutions, _forms(run, network.convolutions, world))
     state = State(
         network=network,
         optimizer=build_optimizer(network.parts, config.optimizer, network.model_group),
         sums=torch.zeros(4, dtype=torch.float64, device=world.device),
     )
-    saved = load_checkpoint(run / "checkpoints") if world.is_first else None
-    position = world.tell(asdict(saved[0]) if saved else None)
     if position:
         state.restore(Position(**position), world.tell_tensors(saved[1] if saved else {}))
         say(f"continuing {run} from step {state.position.step}")
@@ -227,7 +328,7 @@ def _state(run: Path, config: Config, world: World, network: Placed) -> tuple[St
     return state, MetricsLog(path, state.position.metrics_bytes)
 
 
-def _forms(run: Path, model: AlexNet, world: World) -> dict[str, str]:
+def _forms(run: Path, model: Network, world: World) -> dict[str, str]:
     """How the run computes its convolutions: chosen once, or resumption would change bits."""
     path = run / "forms.json"
     if not world.is_first:
@@ -246,17 +347,13 @@ def _keep_best(run: Path, network: Placed, world: World) -> None:
         save_weights(run / "weights.safetensors", model)
 
 
-def _best(run: Path, network: Placed, world: World) -> AlexNet:
+def _best(run: Path, network: Placed, world: World) -> Network:
     """The best weights, which the first process has on disk, on every process."""
     if world.size == 1:
         return load(run)
     tensors = world.tell_tensors(load(run).state_dict() if world.is_first else {})
-    with torch.device("meta"):
-        best = AlexNet(network.outline.variant, network.outline.num_classes, seed=None)
+    best = network.blank()
     best.load_state_dict(tensors, assign=True)
-    best.classes = network.outline.classes
-    best.stored_size = network.outline.stored_size
-    best.training_data = network.outline.training_data
     return best.eval()
 
 
@@ -342,6 +439,12 @@ def _numbered(path: Path) -> Path:
 def _absolute(data: str) -> str:
     """A path as one that still holds when the run is resumed from elsewhere; names stay."""
     return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
+
+
+def _number(assignments: Sequence[str], key: str) -> int | None:
+    """What the user has set a number to, if anything."""
+    wanted = [a for a in assignments if a.startswith(f"{key}=")]
+    return int(setting(override(Config(), wanted), key)) if wanted else None
 
 
 def _fraction(assignments: Sequence[str]) -> float:

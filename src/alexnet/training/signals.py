@@ -1,25 +1,30 @@
 """Ctrl-C and SIGTERM become a request that the loop answers between two steps."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop."""
+    """Whether somebody asked the run to stop, or it has gone on long enough.
 
-    def __init__(self) -> None:
+    Args:
+        enough: asked before every step; None: only a signal stops the run.
+    """
+
+    def __init__(self, enough: Callable[[], bool] | None = None) -> None:
         self.received = False
+        self._enough = enough
 
     def __bool__(self) -> bool:
-        return self.received
+        return self.received or (self._enough is not None and self._enough())
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
+def stop_request(enough: Callable[[], bool] | None = None) -> Iterator[StopRequest]:
     """While open, the first SIGINT or SIGTERM sets the request; a second one interrupts at once."""
-    request = StopRequest()
+    request = StopRequest(enough)
 
     def receive(number: int, frame: FrameType | None) -> None:
         if request.received:

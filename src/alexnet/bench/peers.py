@@ -1,4 +1,4 @@
-"""The peer of the network: the 2012 net as most people would translate it today."""
+"""The peers of the network: what people have today, in torch's own modules."""
 
 from torch import Tensor, nn
 
@@ -35,6 +35,24 @@ def stock_translation(num_classes: int = 1000) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def one_tower(num_classes: int = 1000) -> nn.Module:
+    """The net of 2014 that other libraries call AlexNet: one column, no normalisation.
+
+    It takes (N, 3, 224, 224) float images that are normalised already.
+    """
+    layers: list[nn.Module] = [
+        *(nn.Conv2d(3, 64, 11, 4, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+        *(nn.Flatten(), nn.Dropout(), nn.Linear(9216, 4096), nn.ReLU(inplace=True)),
+        *(nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(inplace=True)),
+        nn.Linear(4096, num_classes),
+    ]
+    return nn.Sequential(*layers)
+
+
 class OnBytes(nn.Module):
     """A network for normalised images, fed with bytes as ours is."""
 
@@ -44,5 +62,10 @@ class OnBytes(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, 224, 224) uint8 to logits."""
-        logits: Tensor = self.network((images.float() - 118.0) / 60.0)
+        logits: Tensor = self.network(normalized(images))
         return logits
+
+
+def normalized(images: Tensor) -> Tensor:
+    """Bytes brought to about mean 0 and variance 1, float32."""
+    return (images.float() - 118.0) / 60.0

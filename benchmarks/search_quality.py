@@ -1,0 +1,128 @@
+"""How good are the defaults, the range test and the halving? One full search answers all three.
+
+Every trial of the search is trained to the end, so that halving can be played on the recorded
+curves: pausing does not change a run, so a trial that halving stops early would have had the same
+errors until there.
+
+    python benchmarks/search_quality.py run --name digits --data digits --epochs 6 --out FOLDER \
+        -- --set model.width=0.125 …
+    python benchmarks/search_quality.py judge --name digits --out FOLDER
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from alexnet.evaluation.metrics import wilson_interval
+from alexnet.training.metrics import read_metrics
+from alexnet.tuning.halving import Plan, Score, Trial, best, next_job, rungs_of
+from alexnet.tuning.study import open_study
+from alexnet.tuning.trial import scores_so_far
+
+
+def run(options: argparse.Namespace) -> None:
+    """The range test and the full search; interrupted work goes on with the same command."""
+    folder = options.out / options.name
+    common = [options.data, "--epochs", str(options.epochs), *options.settings]
+    alexnet = [sys.executable, "-m", "alexnet", "tune"]
+    if not (folder / "range.json").exists():
+        command = [*alexnet, *common, "--range", "--out", str(folder / "range"), "--json"]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        (folder / "range.json").write_text(said, encoding="utf-8")
+    study = [*common, "--full", "--trials", str(options.trials), "--storage", "folder"]
+    subprocess.run([*alexnet, *study, "--out", str(folder / "study"), "--json"], check=True)
+
+
+def play(runs: dict[int, Path], epochs: int, count: int) -> tuple[int | None, Plan]:
+    """The trial that halving picks from curves that are known, and its plan."""
+    plan = Plan(count, rungs_of(epochs))
+    trials: list[Trial] = []
+    while (job := next_job(trials, [], plan)).kind != "done":
+        if job.kind == "new":
+            trial = Trial(len(trials), {})
+        else:
+            assert job.trial is not None
+            target = job.trial.target + (job.kind == "promote")
+            trial = Trial(job.trial.number, {}, target, job.trial.scores)
+        try:
+            score, failure = scores_so_far(runs[trial.number], plan.rungs[trial.target]), None
+        except Exception as error:  # a run that was stopped has no evaluation so late
+            score, failure = Score(1.0, 1e9), str(error)
+        scores = {**trial.scores, trial.target: score}
+        trials = [t for t in trials if t.number != trial.number]
+        trials.append(Trial(trial.number, {}, trial.target, scores, failure))
+        trials.sort(key=lambda t: t.number)
+    winner = best(trials)
+    return (winner.number if winner else None), plan
+
+
+def judge(options: argparse.Namespace) -> dict[str, Any]:
+    """What the search says, as far as it has come."""
+    folder = options.out / options.name
+    study = open_study(folder / "study")
+    trials = [trial for trial in study.ledger().trials() if trial.scores]
+    runs = {t.number: folder / "study" / "trials" / f"{t.number:04d}" / "run" for t in trials}
+    final = {trial.number: trial.scores[0].error for trial in trials}
+    ranked = sorted(trials, key=lambda trial: trial.rank(0))
+    winner = ranked[0]
+    images = json.loads((runs[0] / "data.json").read_text())["validation_images"]
+    picked, plan = play(runs, study.plan.rungs[-1], len(trials))
+    test = json.loads((folder / "range.json").read_text())
+    best_lr = winner.point["optimizer.lr"]
+    top = [trial.point["optimizer.lr"] for trial in ranked[:5]]
+    default_lr = study.config.optimizer.lr
+    return {
+        "name": options.name,
+        "data": Path(study.config.data.source).name,
+        "trials": len(trials),
+        "planned": study.plan.trials,
+        "epochs": study.plan.rungs[-1],
+        "model": {"width": study.config.model.width, "image_size": study.config.model.image_size},
+        "validation_images": images,
+        "best_error": final[winner.number],
+        "best_error_interval": wilson_interval(final[winner.number], images),
+        "default_error": final[0],
+        "default_over_best": final[0] / max(final[winner.number], 1e-9),
+        "halving_picks_error": None if picked is None else final[picked],
+        "halving_picks_the_best": picked == winner.number,
+        "halving_share_of_full": plan.share(),
+        "best_lr": best_lr,
+        "lr_of_best_five": top,
+        "default_lr": default_lr,
+        "range_test_lr": test["suggested_lr"],
+        "range_test_over_best": test["suggested_lr"] / best_lr,
+        "range_test_seconds_note": "60 steps",
+        "curves": {
+            str(t.number): [
+                row["top1_error"]
+                for row in read_metrics(runs[t.number] / "metrics.jsonl")
+                if row["split"] == "val"
+            ]
+            for t in trials
+        },
+        "points": {str(trial.number): trial.point for trial in trials},
+    }
+
+
+def main() -> None:
+    """Run or judge."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("run", "judge"))
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--out", type=Path, required=True)
+    options, settings = parser.parse_known_args()
+    options.settings = [word for word in settings if word != "--"]
+    (options.out / options.name).mkdir(parents=True, exist_ok=True)
+    if options.what == "run":
+        return run(options)
+    return print(json.dumps(judge(options), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the paper claims, each claim as a command: `alexnet reproduce CLAIM`."""

@@ -1,0 +1,195 @@
+"""Doing the runs of a claim, one or several at once, and going on after any interruption."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from alexnet.claims.claim import Claim, Measured, Run, Setting, Values
+from alexnet.config import Config
+from alexnet.errors import InterruptedRunError, UserError
+from alexnet.files import write_text
+from alexnet.progress import say
+from alexnet.training.run import create_run, resume
+
+_CONTEXT = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+_DONE, _USER_ERROR, _INTERRUPTED = 0, 2, 130
+
+Folder = Path
+Report = Callable[[Measured], None]
+
+
+def work(claim: Claim, setting: Setting, folder: Folder, jobs: int, report: Report) -> Measured:
+    """Do every run that the claim plans and that is not measured yet.
+
+    Args:
+        claim: what to do.
+        setting: scale and data.
+        folder: holds a directory for each run, shared by all claims.
+        jobs: runs at once, each in a process of its own; 1: in this process.
+        report: called with all that is known, at the start and after every run.
+
+    Raises:
+        InterruptedRunError: asked to stop; every run is saved, the same command continues.
+        UserError: a run cannot be done.
+    """
+    known: dict[tuple[str, int], Values] = {}
+    with _Processes(folder, jobs) as processes:
+        while True:
+            missing = [run for run in claim.plan(setting, known) if run.key not in known]
+            done = {run.key: read for run in missing if (read := read_values(folder, run))}
+            if done:
+                known |= done
+                continue  # what is known may change what is planned
+            report(known)
+            if not missing:
+                return known
+            say(f"{claim.name}: {len(known)} runs measured, {len(missing)} planned")
+            if jobs == 1:
+                _complete(folder, missing[0])
+            else:
+                processes.keep_busy(missing)
+                processes.wait_for_one()
+
+
+def directory(folder: Folder, run: Run) -> Path:
+    """The run's directory: its arm, seed, and whatever in the configuration is not the default."""
+    digest = hashlib.sha256(json.dumps(_changes(run.config), sort_keys=True).encode()).hexdigest()
+    return folder / f"{run.arm}-seed{run.seed}-{digest[:8]}"
+
+
+def read_values(folder: Folder, run: Run) -> Values | None:
+    """What was measured of a run, None where it is not done."""
+    path = _note(folder, run)
+    if not path.exists():
+        return None
+    values: Values = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+def _note(folder: Folder, run: Run) -> Path:
+    measure: Any = getattr(run.measure, "func", run.measure)
+    module = measure.__module__.rpartition(".")[2]
+    return directory(folder, run) / f"{module}-{measure.__name__.strip('_')}.json"
+
+
+def _changes(config: Config) -> dict[str, Any]:
+    """The settings that differ from the defaults, by section; the data by its name alone."""
+    default, given = asdict(Config()), asdict(config)
+    given["data"]["source"] = Path(config.data.source).name
+    changes: dict[str, Any] = {
+        section: {key: value for key, value in values.items() if value != default[section][key]}
+        for section, values in given.items()
+        if isinstance(values, dict)
+    }
+    return changes
+
+
+def _complete(folder: Folder, run: Run) -> None:
+    """Train the run to its end, measure it and note the values."""
+    place = directory(folder, run)
+    if not (place / "config.json").exists():
+        create_run(run.config, place)
+    enough = None if run.enough is None else _Watch(place, run.enough)
+    say(f"{place.name}: begins or goes on")
+    try:
+        resume(place, enough)
+    except InterruptedRunError:
+        if enough is None or not enough():
+            raise
+    write_text(_note(folder, run), json.dumps(run.measure(place)) + "\n")
+
+
+class _Watch:
+    """Asks whether a run is done only when it has written new metrics."""
+
+    def __init__(self, run: Path, enough: Callable[[Path], bool]) -> None:
+        self._run, self._enough = run, enough
+        self._seen, self._answer = -1, False
+
+    def __call__(self) -> bool:
+        path = self._run / "metrics.jsonl"
+        size = path.stat().st_size if path.exists() else 0
+        if size != self._seen:
+            self._seen, self._answer = size, self._enough(self._run)
+        return self._answer
+
+
+class _Processes:
+    """Up to `jobs` runs at once, each in a process with its share of the cores or a device."""
+
+    def __init__(self, folder: Folder, jobs: int) -> None:
+        self._folder, self._jobs = folder, jobs
+        self._active: dict[BaseProcess, tuple[int, Run]] = {}
+
+    def __enter__(self) -> "_Processes":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for process in self._active:  # none is left where all went well
+            process.terminate()
+        for process in self._active:
+            process.join()
+
+    def keep_busy(self, wanted: Sequence[Run]) -> None:
+        """Start runs that are not going on, as far as there is room."""
+        going_on = {run.key for _, run in self._active.values()}
+        waiting = [run for run in wanted if run.key not in going_on]
+        free = sorted(set(range(self._jobs)) - {slot for slot, _ in self._active.values()})
+        devices = torch.cuda.device_count()
+        for slot, run in zip(free, waiting, strict=False):
+            device = str(slot % devices) if devices > 1 else None
+            process = _CONTEXT.Process(
+                target=_in_process, args=(self._folder, run, self._jobs, device)
+            )
+            process.start()
+            self._active[process] = (slot, run)
+
+    def wait_for_one(self) -> None:
+        """Until one or more have ended.
+
+        Raises:
+            InterruptedRunError, UserError: one was stopped, or cannot be done.
+        """
+        wait([process.sentinel for process in self._active])
+        for process in [p for p in self._active if not p.is_alive()]:
+            _, run = self._active.pop(process)
+            process.join()
+            _check(process.exitcode, run)
+
+
+def _check(exit_code: int | None, run: Run) -> None:
+    if exit_code == _DONE:
+        return
+    if exit_code == _USER_ERROR:
+        raise UserError(f"the run {run.arm}, seed {run.seed}, cannot be done; its line is above")
+    if exit_code == _INTERRUPTED:
+        raise InterruptedRunError("stopped, saved; the same command continues")
+    raise RuntimeError(f"the run {run.arm}, seed {run.seed}, ended with exit code {exit_code}")
+
+
+def _in_process(folder: Folder, run: Run, jobs: int, device: str | None) -> None:
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device  # before CUDA is first used here
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    try:
+        _complete(folder, run)
+    except UserError as error:
+        say(f"alexnet: {error}")
+        raise SystemExit(_USER_ERROR) from None
+    except (InterruptedRunError, KeyboardInterrupt):
+        raise SystemExit(_INTERRUPTED) from None

@@ -1,0 +1,112 @@
+"""Means, differences and ratios over seeds, with 95 % intervals from Student's t. Free of torch."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from alexnet.claims.claim import Quantity
+
+_CONFIDENCE = 0.95
+
+
+def mean_of(
+    name: str,
+    unit: str,
+    values: Sequence[float],
+    paper: float | None = None,
+    logs: float | None = None,
+) -> Quantity:
+    """The mean over seeds with Student's interval."""
+    low, high = _student(values)
+    return Quantity(
+        name,
+        unit,
+        float(np.mean(values)) if len(values) else None,
+        low,
+        high,
+        _spread(values),
+        len(values),
+        tuple(values),
+        paper,
+        logs,
+    )
+
+
+def difference_of(
+    name: str,
+    unit: str,
+    a: Sequence[float],
+    b: Sequence[float],
+    paper: float | None = None,
+    logs: float | None = None,
+) -> Quantity:
+    """Mean of `a` minus mean of `b` with Welch's interval (unequal variances)."""
+    if not len(a) or not len(b):
+        return Quantity(name, unit, None, paper=paper, logs=logs)
+    difference = float(np.mean(a) - np.mean(b))
+    low, high = _welch(a, b)
+    return Quantity(name, unit, difference, low, high, None, min(len(a), len(b)), (), paper, logs)
+
+
+def ratio_of(
+    name: str,
+    a: Sequence[float],
+    b: Sequence[float],
+    paper: float | None = None,
+    logs: float | None = None,
+) -> Quantity:
+    """Geometric mean of `a` over that of `b`; Welch's interval on the logarithms.
+
+    All values must be positive. A ratio's own distribution is skewed, its logarithm's is not.
+    """
+    logarithms = difference_of(name, "ratio", [math.log(x) for x in a], [math.log(x) for x in b])
+    mean, low, high = (
+        None if value is None else math.exp(value)
+        for value in (logarithms.mean, logarithms.low, logarithms.high)
+    )
+    return Quantity(name, "ratio", mean, low, high, None, logarithms.seeds, (), paper, logs)
+
+
+def verdict_on(difference: Quantity, expected: str, neutral: float = 0.0) -> str:
+    """Whether a difference (or ratio) lies on the side of `neutral` that the paper says: above."""
+    if difference.mean is None:
+        return f"{expected}: not measured yet"
+    if difference.low is None or difference.high is None:
+        side = "in the paper's direction" if difference.mean > neutral else "against the paper"
+        return f"{expected}: {side} in the runs so far, too few for an interval"
+    if difference.low > neutral:
+        return f"{expected}: confirmed in direction (the interval excludes {neutral:g})"
+    if difference.high < neutral:
+        return f"{expected}: contradicted (the interval lies on the other side of {neutral:g})"
+    return f"{expected}: not resolved at this scale (the interval includes {neutral:g})"
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _student(values: Sequence[float]) -> tuple[float | None, float | None]:
+    if len(values) < 2:
+        return None, None
+    reach = _quantile(len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    return float(np.mean(values) - reach), float(np.mean(values) + reach)
+
+
+def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float | None]:
+    if len(a) < 2 or len(b) < 2:
+        return None, None
+    parts = [np.var(values, ddof=1) / len(values) for values in (a, b)]
+    variance = float(sum(parts))
+    difference = float(np.mean(a) - np.mean(b))
+    if variance == 0.0:
+        return difference, difference
+    # Welch and Satterthwaite's degrees of freedom.
+    shares = sum(part**2 / (len(v) - 1) for part, v in zip(parts, (a, b), strict=True))
+    reach = _quantile(float(variance**2 / shares)) * math.sqrt(variance)
+    return difference - reach, difference + reach
+
+
+def _quantile(freedom: float) -> float:
+    return float(stats.t.ppf(0.5 + _CONFIDENCE / 2, freedom))

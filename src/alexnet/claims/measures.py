@@ -1,0 +1,185 @@
+"""What is measured of a finished run. Each function takes a run directory and returns numbers."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.claims.claim import Values
+from alexnet.config import Config, read_config
+from alexnet.data.loading import choose_place, load_images
+from alexnet.data.pixels import ImageSet
+from alexnet.data.sources import open_source
+from alexnet.evaluation.evaluate import average, evaluate_model
+from alexnet.evaluation.kernels import compare_columns, learned
+from alexnet.evaluation.neighbors import features, nearest, pixels, precision
+from alexnet.files import write_atomically
+from alexnet.model.build import Network
+from alexnet.model.network import AlexNet
+from alexnet.model.weights import load
+from alexnet.parallel.world import World, make_world
+from alexnet.training.checkpoint import load_checkpoint
+from alexnet.training.metrics import read_metrics
+
+
+def last_errors(run: Path) -> Values:
+    """Errors in percent after the last epoch, centre patch; not of the best epoch.
+
+    The best of many evaluations on the same images flatters, and flatters most the arm that
+    fluctuates most. The curve over the epochs comes along.
+    """
+    rows = read_metrics(run / "metrics.jsonl")
+    validations = [row for row in rows if row["split"] == "val"]
+    trainings = [row for row in rows if row["split"] == "train"]
+    last = validations[-1]
+    return {
+        "top1_error": 100.0 * last["top1_error"],
+        "top5_error": 100.0 * last["top5_error"],
+        "train_top1_error": 100.0 * trainings[-1]["top1_error"],
+        "epochs": last["epoch"],
+        "curve": [[row["epoch"], 100.0 * row["top1_error"]] for row in validations],
+        "images_per_second": trainings[-1]["images_per_second"],
+    }
+
+
+def epochs_until(rows: list[dict[str, Any]], error: float) -> float | None:
+    """Epochs until the training error first is below `error`, interpolated; None: never.
+
+    A row holds the error on the images since the row before it, each seen before its update, as
+    cuda-convnet prints it. Rows are joined until they span a fifth of an epoch, because a few
+    batches are chance; what is joined counts for its middle.
+    """
+    before: tuple[float, float] | None = None
+    begin = end = wrong = 0.0  # of the stretch: its epochs, and error times length
+    for row in (row for row in rows if row["split"] == "train"):
+        value = row["top1_error"]
+        if value is None or row["loss"] is None:
+            return None
+        wrong += value * (row["epoch"] - end)
+        end = row["epoch"]
+        if end - begin < _STRETCH:
+            continue
+        here = ((begin + end) / 2, wrong / (end - begin))
+        if here[1] <= error:
+            if before is None:
+                return float(here[0])
+            share = (before[1] - error) / (before[1] - here[1])
+            return float(before[0] + share * (here[0] - before[0]))
+        before, begin, wrong = here, end, 0.0
+    return None
+
+
+_STRETCH = 0.2  # epochs
+
+
+def errors_of_views(run: Path) -> Values:
+    """Errors in percent with one and with ten views, weights of the last epoch."""
+    model, config = last_network(run)
+    world = make_world(config.train.device, config.train.precision)
+    images = load_split(config, "validation", world)
+    values: Values = {}
+    for views in (1, 10):
+        found = evaluate_model(model, images, views, world)
+        values[f"top1_error_{views}"] = 100.0 * found.top1_error
+        values[f"top5_error_{views}"] = 100.0 * found.top5_error
+    return values
+
+
+def cifar_errors(run: Path) -> Values:
+    """Error in percent with the run's own number of views, weights of the last epoch."""
+    model, config = last_network(run)
+    world = make_world(config.train.device, config.train.precision)
+    images = load_split(config, "validation", world)
+    found = evaluate_model(model, images, config.evaluation.views, world)
+    one_view = last_errors(run)
+    return {
+        **one_view,
+        "top1_error": 100.0 * found.top1_error,
+        "centre_error": one_view["top1_error"],
+    }
+
+
+def errors_with_siblings(run: Path) -> Values:
+    """Errors in percent with ten views, of this run and of the average with others of its arm.
+
+    The probabilities stay in the run directory; whichever run ends last has all the others'.
+    """
+    model, config = last_network(run)
+    world = make_world(config.train.device, config.train.precision)
+    images = load_split(config, "validation", world)
+    found = evaluate_model(model, images, 10, world)
+    write_atomically(run / "ten-views.npy", lambda path: _save(path, found.probabilities))
+    arm = run.name.partition("-seed")[0]
+    files = sorted(run.parent.glob(f"{arm}-seed*/ten-views.npy"))
+    together = average([replace(found, probabilities=np.load(file)) for file in files])
+    return {
+        "top1_error": 100.0 * found.top1_error,
+        "top5_error": 100.0 * found.top5_error,
+        "averaged": len(files),
+        "averaged_top1_error": 100.0 * together.top1_error,
+        "averaged_top5_error": 100.0 * together.top5_error,
+        "year": open_source(config.data.source).year,
+    }
+
+
+def kernel_colors(run: Path) -> Values:
+    """The colour selectivity of the first layer's kernels, column by column."""
+    model, _ = last_network(run)
+    kernels = model.conv1.weight.detach().float().cpu().numpy()
+    found = compare_columns(kernels)
+    means = np.nanmean(found.selectivity, axis=1)
+    assert isinstance(model, AlexNet)  # the networks for CIFAR-10 have one column
+    assert model.variant.weight_std is not None
+    return {
+        "selectivity": found.selectivity.tolist(),
+        "low": float(means.min()),
+        "high": float(means.max()),
+        "superiority": found.superiority,
+        "p_value": found.p_value,
+        "learned": 100.0 * float(learned(kernels, model.variant.weight_std[0]).mean()),
+    }
+
+
+def neighbor_precision(run: Path) -> Values:
+    """How many in percent of the six nearest training images are of a validation image's class."""
+    model, config = last_network(run)
+    world = make_world(config.train.device, config.train.precision)
+    gallery, queries = (load_split(config, split, world) for split in ("train", "validation"))
+    stage = "relu7"
+    hidden = [features(model, images, stage, world) for images in (queries, gallery)]
+    raw = [pixels(images, model.variant.image_size) for images in (queries, gallery)]
+    return {
+        name: 100.0 * precision(nearest(a, b, _NEIGHBORS)[0], queries.labels, gallery.labels)
+        for name, (a, b) in (("hidden", hidden), ("pixels", raw))
+    }
+
+
+def _save(path: Path, array: npt.NDArray[np.float32]) -> None:
+    with path.open("wb") as file:  # given a name, NumPy would change it
+        np.save(file, array)
+
+
+_NEIGHBORS = 6  # Figure 4 shows six
+
+
+def last_network(run: Path) -> tuple[Network, Config]:
+    """The network of a finished run with the weights of its last step, and its configuration."""
+    model = load(run)
+    saved = load_checkpoint(run / "checkpoints")
+    assert saved is not None  # a finished run has one
+    _, tensors = saved
+    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    model.load_state_dict(weights)
+    return model.eval(), read_config(run / "config.json")
+
+
+def load_split(config: Config, split: str, world: World) -> ImageSet:
+    """The decoded images of a split of a run's data: "train" or "validation"."""
+    source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
+    chosen = source.train if split == "train" else source.validation
+    place = choose_place(len(chosen), world.device, config.data.size, config.data.workers)
+    trusted = source.statistics is not None
+    images, _ = load_images(chosen, place, f"reading {split} images", trusted=trusted)
+    return images

@@ -1,0 +1,114 @@
+"""docs/results.md, made from committed result files and from nothing else.
+
+python -m alexnet.claims.page docs/results/claims docs/results.md
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from alexnet.claims.catalog import CLAIMS
+from alexnet.claims.claim import Claim, Quantity
+from alexnet.claims.results import number, read_results
+from alexnet.claims.scales import SCALES
+from alexnet.files import write_text
+
+_INTRODUCTION = """# Results
+
+Every claim of the paper, and what became of it here. This page is made from the result files in
+`docs/results/claims` by `python -m alexnet.claims.page docs/results/claims docs/results.md`; a test
+holds it to them. `alexnet reproduce CLAIM --scale SCALE --data DATA --out DIR` makes such a file.
+
+Measured numbers are means over seeds with the 95 % interval of Student's t in brackets (differences
+and ratios: Welch's) and the standard deviation over seeds after ±.
+"""
+
+
+def results_page(documents: list[dict[str, Any]]) -> str:
+    """The page as Markdown."""
+    parts = [_INTRODUCTION, _overview(documents)]
+    for claim in CLAIMS.values():
+        mine = [d for d in documents if d["claim"] == claim.name]
+        parts.append(_claim_section(claim, sorted(mine, key=_order)))
+    return "\n".join(parts)
+
+
+def _order(document: dict[str, Any]) -> int:
+    return list(SCALES).index(document["scale"])
+
+
+def _overview(documents: list[dict[str, Any]]) -> str:
+    lines = ["| claim | section | scale | runs | found |", "|---|---|---|---:|---|"]
+    for claim in CLAIMS.values():
+        mine = sorted((d for d in documents if d["claim"] == claim.name), key=_order)
+        if not mine:
+            lines.append(
+                f"| [{claim.name}](#{claim.name}) | {claim.section} | - | 0 | not run yet |"
+            )
+        for document in mine:
+            unfinished = "" if document["complete"] else " (unfinished)"
+            lines.append(
+                f"| [{claim.name}](#{claim.name}) | {claim.section} | {document['scale']} "
+                f"| {len(document['runs'])} | {document['verdict']}{unfinished} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _claim_section(claim: Claim, documents: list[dict[str, Any]]) -> str:
+    lines = [
+        f"## {claim.name}",
+        "",
+        f"Section {claim.section}. The paper: {claim.paper}. The authors' logs: {claim.logs}.",
+        "",
+    ]
+    for document in documents:
+        lines += _result(document)
+    return "\n".join(lines)
+
+
+def _result(document: dict[str, Any]) -> list[str]:
+    environment = document["environment"]
+    state = "" if document["complete"] else " Unfinished: more runs are planned than are done."
+    hardware = (
+        environment["device"]
+        if environment["device"] != "cpu"
+        else f"{environment['processor']}, {environment['cores']} cores"
+    )
+    lines = [
+        f"**Scale `{document['scale']}`, {document['data']}:** {document['verdict']}.{state}",
+        "",
+        "| quantity | paper | logs | measured | seeds |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in document["quantities"]:
+        quantity = Quantity(**{**row, "values": tuple(row["values"])})
+        lines.append(
+            f"| {quantity.name} ({quantity.unit}) | {_published(quantity.paper)} "
+            f"| {_published(quantity.logs)} | {_ours(quantity)} | {quantity.seeds or '-'} |"
+        )
+    return [
+        *lines,
+        "",
+        *(f"- {note}" for note in document["notes"]),
+        f"- {hardware}, torch {environment['torch']}, {environment['precision']}, commit "
+        f"{environment['commit']}, {document['date']}: `{environment['command']}`",
+        "",
+    ]
+
+
+def _published(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def _ours(quantity: Quantity) -> str:
+    if quantity.mean is None:
+        return "-"
+    words = number(quantity.mean)
+    if quantity.low is not None and quantity.high is not None:
+        words += f" ({number(quantity.low)} to {number(quantity.high)})"
+    return words if quantity.spread is None else f"{words} ± {number(quantity.spread)}"
+
+
+if __name__ == "__main__":
+    source, target = map(Path, sys.argv[1:3])
+    write_text(target, results_page(read_results(source)))

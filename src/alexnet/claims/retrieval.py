@@ -1,0 +1,46 @@
+"""Figure 4: neighbours in the last hidden layer are of the same kind; neighbours in pixels are not.
+
+The paper shows five queries with six training images each. Here every validation image is a query,
+and what is counted is how many of its six neighbours are of its class.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from alexnet.claims.claim import Claim, Finding, Measured, Run, Setting, seeded, values_of
+from alexnet.claims.intervals import difference_of, mean_of, verdict_on
+from alexnet.claims.measures import neighbor_precision
+from alexnet.claims.photographs import REFERENCE, reference_run, seeds
+
+
+def plan(setting: Setting, measured: Measured) -> Sequence[Run]:
+    """The reference with every seed."""
+    return seeded([replace(reference_run(setting), measure=neighbor_precision)], seeds(setting))
+
+
+def find(setting: Setting, measured: Measured) -> Finding:
+    """Same-class neighbours in fc7 and in pixels."""
+    hidden = values_of(measured, REFERENCE, "hidden")
+    pixels = values_of(measured, REFERENCE, "pixels")
+    better = difference_of("the difference", "points", hidden, pixels)
+    return Finding(
+        [
+            mean_of("of 6 nearest training images by fc7, same class", "%", hidden),
+            mean_of("of 6 nearest by pixels, same class", "%", pixels),
+            better,
+        ],
+        verdict_on(better, "neighbours in the last hidden layer are more alike than in pixels"),
+        ["Euclidean distances; queries: validation images; centre patches"],
+    )
+
+
+CLAIM = Claim(
+    name="retrieval",
+    section="6.1, Figure 4",
+    paper="images with close activations of the last hidden layer are similar, though their pixels "
+    "are not close",
+    logs="findsimilar.py does the same; no numbers",
+    data="photographs",
+    plan=plan,
+    find=find,
+)

@@ -1,0 +1,320 @@
+"""A data set: classes, counts, leaks, unreadable and corrupted images, labels that say nothing."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.data.sources import Source, open_source
+from alexnet.doctor.report import Diagnosis
+from alexnet.doctor.sample import Sample, features, nearest, take_sample
+from alexnet.findings import Finding
+from alexnet.training.checks import shares
+
+TRAIN_LIMIT = 5_000  # images of the training split that are opened
+VALIDATION_LIMIT = 2_000
+_SHOWN = 5
+_DOMINATES = 0.9  # of all training images in one class
+_UNEVEN = 100.0  # largest class over smallest; ILSVRC has 1.8
+_FEW = 5  # training images in a class
+_MANY_BAD = 0.05  # of the images unreadable or corrupted: the set is damaged, not a few files
+_SAME_PICTURE = 1.5  # rms grey levels between thumbnails of one picture stored twice
+_CONTRAST = 8.0  # grey levels; flatter thumbnails resemble each other without being the same
+_FLAT = 1.0  # grey levels; such an image shows nothing
+# Correlation of neighbouring pixels of a thumbnail: photographs 0.9, drawings 0.6, noise 0.0.
+_NOISE = 0.15
+_STANDARD_ERRORS = 3.0  # by which neighbours must agree on the class more often than by chance
+_ENOUGH_LABELS = 200
+_LOW_CONTRAST = 6.0  # grey levels about the mean image; photographs 60, digits 70
+_TINY = 0.25  # of the median shorter side
+
+
+def examine_data(data: str, validation_fraction: float = 0.2) -> Diagnosis:
+    """Look at a data set, or at an even sample of a large one.
+
+    Args:
+        data: what `alexnet train` takes.
+        validation_fraction: of a source without a validation split of its own.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    source = open_source(data, validation_fraction=validation_fraction)
+    train = take_sample(source.train, TRAIN_LIMIT, "looking at training images")
+    validation = take_sample(source.validation, VALIDATION_LIMIT, "looking at validation images")
+    return Diagnosis(
+        f"data set {source.name}",
+        data_facts(source, train, validation),
+        judge_data(source, train, validation),
+    )
+
+
+def data_facts(source: Source, train: Sample, validation: Sample) -> dict[str, Any]:
+    """What was seen, without judgement."""
+    counts = np.bincount(source.train.labels, minlength=len(source.classes))
+    sides = np.concatenate([train.shorter_sides, validation.shorter_sides])
+    return {
+        "classes": len(source.classes),
+        "training_images": len(source.train),
+        "validation_images": len(source.validation),
+        "images_per_class": [int(counts.min()), int(counts.max())],
+        "looked_at": train.looked_at + validation.looked_at,
+        "unreadable": len(train.unreadable) + len(validation.unreadable),
+        "grayscale_share": float(_grayscale(train).mean()) if len(train) else 0.0,
+        "shorter_side": [int(sides.min()), int(np.median(sides)), int(sides.max())]
+        if len(sides)
+        else [],
+        "label_agreement_of_neighbours": label_agreement(train)[0],
+        "label_agreement_by_chance": label_agreement(train)[1],
+    }
+
+
+def judge_data(source: Source, train: Sample, validation: Sample) -> list[Finding]:
+    """Everything that is wrong with a data set, from its labels and a sample of its images."""
+    unreadable = [*train.unreadable, *validation.unreadable]
+    # Pictures without contrast are not told from noise.
+    contrast = _contrast(train)
+    return [
+        *_unreadable(unreadable, train.looked_at + validation.looked_at),
+        *(contrast or _corrupted(train, validation)),
+        *_leaks(train, validation),
+        *_balance(source),
+        *_contradictions(train),
+        *_sizes(train),
+        *_labels(train),
+    ]
+
+
+def _unreadable(unreadable: list[tuple[str, str]], looked_at: int) -> list[Finding]:
+    if not unreadable:
+        return []
+    share = len(unreadable) / looked_at
+    reasons = Counter(reason for _, reason in unreadable).most_common(1)[0]
+    return [
+        Finding(
+            "unreadable-images",
+            "error" if share >= _MANY_BAD else "warning",
+            f"{len(unreadable)} of {looked_at} images cannot be read and are left out (most often: "
+            f"{reasons[0]}), the first {unreadable[0][0]}",
+            "download or copy them anew, or delete them",
+        )
+    ]
+
+
+def _corrupted(train: Sample, validation: Sample) -> list[Finding]:
+    """Images that decode, but show nothing, noise, or the grey of a broken download."""
+    kinds: Counter[str] = Counter()
+    first = ""
+    for sample in (train, validation):
+        for key, kind in zip(sample.keys, corruption(sample.thumbnails), strict=True):
+            if kind:
+                kinds[kind] += 1
+                first = first or key
+    total, count = len(train) + len(validation), sum(kinds.values())
+    if not total or count < max(2, 0.005 * total):
+        return []
+    seen = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    return [
+        Finding(
+            "corrupted-images",
+            "error" if count >= _MANY_BAD * total else "warning",
+            f"{count} of {total} images show no picture ({seen}), the first {first}",
+            "download or convert them anew, or delete them",
+        )
+    ]
+
+
+def corruption(thumbnails: npt.NDArray[np.uint8]) -> list[str]:
+    """For each (32, 32, 3) thumbnail "flat", "noise", "cut off", or "" for a picture."""
+    grey = thumbnails.mean(axis=3, dtype=np.float32)  # (n, 32, 32)
+    kinds = []
+    for image in grey:
+        lower = image[-8:]
+        if image.std() < _FLAT:
+            kinds.append("flat")
+        elif np.abs(lower - 128.0).max() <= 2.0 and image[:8].std() > _FLAT:
+            kinds.append("cut off")  # decoders fill what is missing with middle grey
+        elif _neighbour_correlation(image) < _NOISE:
+            kinds.append("noise")
+        else:
+            kinds.append("")
+    return kinds
+
+
+def _neighbour_correlation(image: npt.NDArray[np.float32]) -> float:
+    centred = image - image.mean()
+    variance = float((centred**2).mean())
+    across = float((centred[:, 1:] * centred[:, :-1]).mean())
+    down = float((centred[1:] * centred[:-1]).mean())
+    return max(across, down) / max(variance, 1e-9)
+
+
+def _leaks(train: Sample, validation: Sample) -> list[Finding]:
+    """Validation images that are training images as well, by bytes or by looks."""
+    if not len(train) or not len(validation):
+        return []
+    known = set(train.digests)
+    exact = np.array([digest in known for digest in validation.digests])
+    alike = np.zeros(len(validation), dtype=np.bool_)
+    looks = features(validation)
+    alike = (nearest(looks, features(train))[1] < _SAME_PICTURE) & (looks.std(1) > _CONTRAST)
+    leaked = exact | alike
+    count = int(leaked.sum())
+    if not count:
+        return []
+    share = count / len(validation)
+    first = validation.keys[int(np.flatnonzero(leaked)[0])]
+    return [
+        Finding(
+            "validation-leaks",
+            "error" if share >= 0.01 else "warning",
+            f"{count} of {len(validation)} validation images ({share:.1%}) are training images as "
+            f"well ({int(exact.sum())} byte for byte), the first {first}; the error is too good to "
+            "be true",
+            "delete them on one side, or delete val/ and let alexnet split by content",
+        )
+    ]
+
+
+def _balance(source: Source) -> list[Finding]:
+    share = shares(source.train.labels, len(source.classes))
+    counts = np.bincount(source.train.labels, minlength=len(source.classes))
+    largest, smallest = int(counts.argmax()), int(counts.argmin())
+    if share[largest] >= _DOMINATES:
+        return [
+            Finding(
+                "one-class-dominates",
+                "error",
+                f"{share[largest]:.0%} of the training images are of class "
+                f"{source.classes[largest]!r}; always answering it is wrong on "
+                f"{1 - share[largest]:.1%} only, so the error says little",
+                "collect images of the other classes, or leave most of this class out",
+            )
+        ]
+    findings = []
+    if counts[largest] > _UNEVEN * max(1, counts[smallest]):
+        findings.append(
+            Finding(
+                "uneven-classes",
+                "warning",
+                f"class {source.classes[largest]!r} has {counts[largest]} training images, "
+                f"{source.classes[smallest]!r} {counts[smallest]}",
+                "collect more of the small classes, or judge by the error of each class",
+            )
+        )
+    few = [source.classes[i] for i in np.flatnonzero(counts < _FEW)]
+    if few:
+        findings.append(
+            Finding(
+                "few-images",
+                "warning",
+                f"{len(few)} of {len(source.classes)} classes have fewer than {_FEW} training "
+                f"images, such as {few[0]!r}",
+                "add images, or fine-tune a trained network: alexnet train DATA --init RUN",
+            )
+        )
+    return findings
+
+
+def _contradictions(train: Sample) -> list[Finding]:
+    """The same file under two classes."""
+    label_of: dict[bytes, int] = {}
+    contradicting = [
+        key
+        for digest, label, key in zip(train.digests, train.labels.tolist(), train.keys, strict=True)
+        if label_of.setdefault(digest, label) != label
+    ]
+    if not contradicting:
+        return []
+    return [
+        Finding(
+            "contradicting-labels",
+            "error" if len(contradicting) >= _MANY_BAD * len(train) else "warning",
+            f"{len(contradicting)} training images are there under another class as well, such as "
+            f"{contradicting[0]}",
+            "decide for one class each",
+        )
+    ]
+
+
+def _contrast(train: Sample) -> list[Finding]:
+    """Images that were normalised before they were stored."""
+    if len(train) < 2:
+        return []
+    pixels = train.thumbnails.astype(np.float32)
+    deviation = float((pixels - pixels.mean(0)).std())
+    if deviation >= _LOW_CONTRAST:
+        return []
+    return [
+        Finding(
+            "low-contrast",
+            "error",
+            f"pixels deviate by {deviation:.1f} grey levels from their mean, photographs by 60: "
+            "the images were normalised before they were stored, and the network's initial "
+            "weights are too small for such inputs",
+            "store images with their full range, 0 to 255",
+        )
+    ]
+
+
+def _sizes(train: Sample) -> list[Finding]:
+    if not len(train):
+        return []
+    tiny = train.shorter_sides < _TINY * np.median(train.shorter_sides)
+    if tiny.sum() < max(3, 0.02 * len(train)):
+        return []
+    return [
+        Finding(
+            "tiny-images",
+            "note",
+            f"{int(tiny.sum())} of {len(train)} images are less than a quarter of the others' "
+            f"size, such as {train.keys[int(np.flatnonzero(tiny)[0])]}",
+            "they may be previews; replace or delete them",
+        )
+    ]
+
+
+def label_agreement(train: Sample) -> tuple[float, float]:
+    """How often an image and the one most like it have the same class, and how often by chance."""
+    share = shares(train.labels, int(train.labels.max(initial=0)) + 1)
+    by_chance = float((share**2).sum())
+    if len(train) < 2:
+        return by_chance, by_chance
+    looks = features(train)
+    index, distance = nearest(looks, looks, same=True)
+    different = distance > 1e-3  # the same file twice says nothing
+    if not different.any():
+        return by_chance, by_chance
+    return float((train.labels[index] == train.labels)[different].mean()), by_chance
+
+
+def labels_say_nothing(train: Sample) -> bool:
+    """Whether images that look alike agree on their class no more often than by chance."""
+    if len(train) < _ENOUGH_LABELS:
+        return False
+    agreement, by_chance = label_agreement(train)
+    error = (by_chance * (1.0 - by_chance) / len(train)) ** 0.5
+    return bool(agreement < by_chance + _STANDARD_ERRORS * error)
+
+
+def _labels(train: Sample) -> list[Finding]:
+    if not labels_say_nothing(train):
+        return []
+    agreement, by_chance = label_agreement(train)
+    return [
+        Finding(
+            "labels-say-nothing",
+            "warning",
+            f"the two images most alike are of one class in {agreement:.1%} of the cases, by "
+            f"chance in {by_chance:.1%}: labels and images seem to have nothing to do with "
+            "each other",
+            "look at some images of each class; compare the list of labels with the files",
+        )
+    ]
+
+
+def _grayscale(sample: Sample) -> npt.NDArray[np.bool_]:
+    pixels = sample.thumbnails.astype(np.int16)
+    spread: npt.NDArray[np.bool_] = (pixels.max(3) - pixels.min(3)).max((1, 2)) <= 2
+    return spread

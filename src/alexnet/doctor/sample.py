@@ -1,0 +1,124 @@
+"""A data set seen small: thumbnails, sizes and contents of a sample of its images."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.data.images import BadImage, decode
+from alexnet.data.sources import Split
+from alexnet.data.squaring import square
+from alexnet.progress import Meter
+
+SIDE = 32  # pixels of a thumbnail
+_TOGETHER = 256
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some images of a split; those that cannot be read are only named.
+
+    Attributes:
+        labels: (n,) of the readable ones.
+        keys: their names.
+        thumbnails: (n, 32, 32, 3) uint8 RGB.
+        shorter_sides: (n,) pixels of the files themselves.
+        digests: of their bytes.
+        unreadable: (name, reason) of the others.
+        total: images of the whole split.
+    """
+
+    labels: npt.NDArray[np.int64]
+    keys: Sequence[str]
+    thumbnails: npt.NDArray[np.uint8]
+    shorter_sides: npt.NDArray[np.int64]
+    digests: Sequence[bytes]
+    unreadable: list[tuple[str, str]]
+    total: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def looked_at(self) -> int:
+        """How many images were opened."""
+        return len(self.labels) + len(self.unreadable)
+
+
+def take_sample(split: Split, limit: int, title: str) -> Sample:
+    """Open at most `limit` images, spread evenly over the split."""
+    chosen = np.unique(np.linspace(0, max(0, len(split) - 1), min(limit, len(split))).astype(int))
+    rows: list[tuple[int, npt.NDArray[np.uint8], int, bytes]] = []
+    unreadable: list[tuple[str, str]] = []
+    with Meter(title, len(chosen)) as meter, ThreadPoolExecutor() as pool:
+        for start in range(0, len(chosen), _TOGETHER):
+            block = chosen[start : start + _TOGETHER].tolist()
+            for index, outcome in zip(
+                block, pool.map(lambda i: _look(split, i), block), strict=True
+            ):
+                if isinstance(outcome, str):
+                    unreadable.append((split.keys[index], outcome))
+                else:
+                    rows.append((index, *outcome))
+            meter.advance(len(block))
+    kept = [row[0] for row in rows]
+    return Sample(
+        labels=split.labels[kept] if kept else np.empty(0, dtype=np.int64),
+        keys=[split.keys[index] for index in kept],
+        thumbnails=np.stack([row[1] for row in rows])
+        if rows
+        else np.empty((0, SIDE, SIDE, 3), dtype=np.uint8),
+        shorter_sides=np.array([row[2] for row in rows], dtype=np.int64),
+        digests=[row[3] for row in rows],
+        unreadable=unreadable,
+        total=len(split),
+    )
+
+
+def _look(split: Split, index: int) -> tuple[npt.NDArray[np.uint8], int, bytes] | str:
+    try:
+        encoded = split.read(index)
+        image = decode(encoded)
+    except BadImage as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+    return square(image, SIDE), min(image.size), hashlib.sha256(encoded).digest()
+
+
+def features(sample: Sample) -> npt.NDArray[np.float32]:
+    """(n, 768) what images look like, for comparing them: 16 x 16 x 3, in grey levels."""
+    blocks = sample.thumbnails.reshape(len(sample), SIDE // 2, 2, SIDE // 2, 2, 3)
+    small: npt.NDArray[np.float32] = blocks.mean(axis=(2, 4), dtype=np.float32)
+    return small.reshape(len(sample), -1)
+
+
+def nearest(
+    queries: npt.NDArray[np.float32], known: npt.NDArray[np.float32], same: bool = False
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The nearest known row of each query: (q,) index and (q,) rms difference in grey levels.
+
+    Args:
+        queries: (q, d).
+        known: (k, d).
+        same: queries and known are the same rows; then a row is not its own neighbour.
+    """
+    indices, distances = [], []
+    lengths = (known**2).sum(1)
+    for start in range(0, len(queries), _TOGETHER):
+        block = queries[start : start + _TOGETHER]
+        squared = (block**2).sum(1)[:, None] + lengths[None, :] - 2.0 * block @ known.T
+        if same:
+            rows = np.arange(len(block))
+            squared[rows, start + rows] = np.inf
+        best = squared.argmin(1)
+        # The expansion above loses digits where rows are alike: the winner is measured again.
+        exact = ((block - known[best]) ** 2).mean(1)
+        indices.append(best)
+        distances.append(np.sqrt(exact))
+    if not indices:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+    return np.concatenate(indices), np.concatenate(distances).astype(np.float32)

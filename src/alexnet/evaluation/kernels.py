@@ -1,0 +1,75 @@
+"""Figure 3 in numbers: how much each kernel of the first layer is about colour."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats = npt.NDArray[np.float64]
+
+
+def color_selectivity(kernels: npt.NDArray[np.floating[Any]]) -> Floats:
+    """The share of each kernel's energy that a grey picture cannot reach.
+
+    A grey picture has the same value in all colours, so it answers only to the sum of a kernel's
+    weights over the colours. 0: the kernel is the same in all colours and ignores colour; 1: its
+    colours cancel everywhere and it ignores everything but colour. Independent random weights have
+    2/3 on average, which is what a kernel shows that has learned nothing.
+
+    Args:
+        kernels: (K, 3, h, w) weights over R, G, B.
+
+    Returns:
+        (K,) in [0, 1]; NaN for a kernel of zeros.
+    """
+    weights = np.asarray(kernels, dtype=np.float64)
+    grey = weights.sum(axis=1) ** 2 / weights.shape[1]  # (K, h, w), energy along (1, 1, 1)
+    total = (weights**2).sum(axis=(1, 2, 3))
+    with np.errstate(invalid="ignore"):
+        selectivity: Floats = 1.0 - grey.sum(axis=(1, 2)) / total
+    return np.clip(selectivity, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ColumnColors:
+    """Whether the two columns of the first layer differ in colour.
+
+    Attributes:
+        selectivity: (2, K / 2), of the kernels of column a and of column b.
+        superiority: the probability that a kernel of the more colourful column is more colourful
+            than one of the other: 0.5 where the columns are alike, 1 where they are apart.
+        p_value: of the two-sided rank test (Mann and Whitney 1947) that they are alike.
+    """
+
+    selectivity: Floats
+    superiority: float
+    p_value: float
+
+    @property
+    def colorful_column(self) -> int:
+        """The index of the column with the higher ranks."""
+        return int(np.nanmedian(self.selectivity[1]) > np.nanmedian(self.selectivity[0]))
+
+
+def compare_columns(kernels: npt.NDArray[np.floating[Any]]) -> ColumnColors:
+    """The kernels of a two-column network, (K, 3, h, w) as [column a | column b].
+
+    Raises:
+        ValueError: an odd number of kernels.
+    """
+    if len(kernels) % 2:
+        raise ValueError(f"{len(kernels)} kernels do not split into two columns")
+    halves = np.stack(np.split(color_selectivity(kernels), 2))
+    a, b = (half[np.isfinite(half)] for half in halves)
+    test = stats.mannwhitneyu(a, b, alternative="two-sided", method="asymptotic")
+    superiority = float(test.statistic) / (len(a) * len(b))
+    return ColumnColors(halves, max(superiority, 1.0 - superiority), float(test.pvalue))
+
+
+def learned(kernels: npt.NDArray[np.floating[Any]], initial_std: float) -> npt.NDArray[np.bool_]:
+    """Which kernels (K, 3, h, w) have left their beginnings: twice the size that chance gave."""
+    size = np.sqrt((np.asarray(kernels, dtype=np.float64) ** 2).mean(axis=(1, 2, 3)))
+    grown: npt.NDArray[np.bool_] = size > 2.0 * initial_std
+    return grown

@@ -1,0 +1,68 @@
+"""How weights and activations changed over the training, from the run's own log."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alexnet.figures.style import INK, MUTED, new_figure, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]
+
+_MARKS = "osD^v<>P"
+
+
+def has_vitals(rows: Sequence[Row]) -> bool:
+    """Whether the log of a run tells more of it than loss and error."""
+    return sum("update_ratios" in row for row in rows) > 1
+
+
+def training_figure(rows: Sequence[Row]) -> "Figure":
+    """Size of the updates and share of dead units by layer, and how much answers depend on images.
+
+    Args:
+        rows: of metrics.jsonl; `update_ratios`, `dead_units` and `signal` where they are.
+    """
+    figure = new_figure(9.0, 3.0)
+    updates, dead, signal = figure.subplots(1, 3)
+    _by_layer(updates, rows, "update_ratios")
+    updates.set_yscale("log")
+    plain(updates, "size of an update over that of the weights")
+    _by_layer(dead, rows, "dead_units")
+    dead.set_ylim(-0.02, 1.02)
+    plain(dead, "share of dead units")
+    known = [(row["step"], row["signal"]) for row in rows if row.get("signal") is not None]
+    signal.plot(*zip(*known, strict=True) if known else ([], []), color=INK, linewidth=1.3)
+    signal.set_ylim(bottom=0.0)
+    plain(signal, "how much of the answer depends on the image")
+    for axes in (updates, dead, signal):
+        axes.set_xlabel("step", fontsize=8, color=MUTED)
+    figure.legend(
+        *updates.get_legend_handles_labels(), loc="outside lower center", ncols=8, fontsize=7.5,
+        frameon=False,
+    )  # fmt: skip
+    return figure
+
+
+def _by_layer(axes: "Axes", rows: Sequence[Row], key: str) -> None:
+    """A line for each layer, dark to bright with depth, and a mark of its own now and then."""
+    import matplotlib
+
+    layers = list(dict.fromkeys(name for row in rows for name in row.get(key) or ()))
+    colors = matplotlib.colormaps["cividis"](np.linspace(0.0, 0.92, max(1, len(layers))))
+    for number, (layer, color) in enumerate(zip(layers, colors, strict=True)):
+        points = [(row["step"], row[key][layer]) for row in rows if layer in (row.get(key) or ())]
+        every = max(1, len(points) // 6)
+        axes.plot(
+            *zip(*points, strict=True),
+            color=color,
+            label=layer,
+            linewidth=1.2,
+            marker=_MARKS[number % len(_MARKS)],
+            markersize=4,
+            markevery=(number * every // 8, every),
+        )

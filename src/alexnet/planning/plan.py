@@ -1,0 +1,113 @@
+"""`alexnet plan`: memory and time of training on one device, before it starts."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from alexnet.errors import UserError
+from alexnet.model.layers import layer_table
+from alexnet.model.variants import VARIANTS, Variant
+from alexnet.ops.compiled import is_compiled_for
+from alexnet.ops.lrn_fused import is_available
+from alexnet.parallel.memory import available_bytes
+from alexnet.parallel.world import World
+from alexnet.planning.kept import Fusion
+from alexnet.planning.memory import StepMemory, step_memory
+from alexnet.planning.timing import StepTime, estimated_time, measured_time
+from alexnet.progress import say
+from alexnet.suggest import unknown
+
+_USABLE = 0.9  # of the free memory; the rest is for the images, the system, other programs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What training will need.
+
+    Attributes:
+        variant, num_classes, batch_size: what is planned.
+        images: of an epoch.
+        world: device and precision.
+        parameters: of the network.
+        memory, time: of a step.
+        available: bytes free on the device now.
+        largest_batch: images of the largest step that fits; 0: none does.
+    """
+
+    variant: Variant
+    num_classes: int
+    batch_size: int
+    images: int
+    world: World
+    parameters: int
+    memory: StepMemory
+    time: StepTime
+    available: int
+    largest_batch: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The last one may be smaller."""
+        return -(-self.images // self.batch_size)
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Of training alone, with images that keep up."""
+        return self.time.seconds * self.images / self.batch_size
+
+
+def make_plan(
+    world: World,
+    variant: str = "paper",
+    batch_size: int = 128,
+    image_size: int | None = None,
+    classes: int = 1000,
+    images: int = 1_281_167,
+    no_measure: bool = False,
+) -> Plan:
+    """Plan the training of a variant.
+
+    Args:
+        world: where, and in which precision.
+        variant: which network.
+        batch_size: images of a step.
+        image_size: side in pixels; by default the variant's.
+        classes: outputs of fc8.
+        images: of an epoch.
+        no_measure: whether the time is estimated from matrix products instead of measured.
+
+    Raises:
+        UserError: unknown variant, or an image too small for it.
+    """
+    if variant not in VARIANTS:
+        raise UserError(unknown("variant", variant, VARIANTS))
+    chosen = VARIANTS[variant]
+    if image_size is not None:
+        chosen = replace(chosen, image_size=image_size)
+    memory = step_memory(chosen, batch_size, world.precision, classes, fusion_on(world))
+    available = available_bytes(world.device)
+    usable = int(_USABLE * available)
+    fits = memory.total <= usable
+    if not fits and not no_measure:
+        say("a step of this size does not fit; its time is estimated, not measured")
+    time_of = measured_time if fits and not no_measure else estimated_time
+    return Plan(
+        variant=chosen,
+        num_classes=classes,
+        batch_size=batch_size,
+        images=images,
+        world=world,
+        parameters=sum(layer.parameters for layer in layer_table(chosen, classes)),
+        memory=memory,
+        time=time_of(chosen, classes, batch_size, world),
+        available=available,
+        largest_batch=memory.largest_batch(usable),
+    )
+
+
+def fusion_on(world: World) -> Fusion:
+    """Which stages after a convolution run as one operation on this device."""
+    activations = torch.empty(1, 1, 1, 1, device=world.device)
+    if is_compiled_for(activations):
+        return "all"
+    return "normalised" if is_available(activations) else "none"

@@ -1,0 +1,127 @@
+"""Fine-tuning: begin with the weights of another run, and replace the head by class name."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from alexnet.config import Config, DataConfig, ModelConfig, change, read_config
+from alexnet.errors import UserError
+from alexnet.model.build import Network
+from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS
+from alexnet.model.weights import load
+from alexnet.progress import say
+
+
+def network_of(init: Path) -> tuple[ModelConfig, int]:
+    """The network that a run to begin with has, as configuration, and its stored size in pixels.
+
+    Raises:
+        UserError: it is no run and no weights file, or its network is not in the table.
+    """
+    if (init / "config.json").exists():
+        config = read_config(init / "config.json")
+        return config.model, config.data.size
+    base = load(init)
+    if base.variant != replace(
+        VARIANTS.get(base.variant.name, base.variant), image_size=base.variant.image_size
+    ):
+        raise UserError(
+            f"{init} holds a changed {base.variant.name}; give the run directory it came from"
+        )
+    return ModelConfig(base.variant.name, image_size=base.variant.image_size), base.stored_size
+
+
+def begin_with(model: Network, init: str | Path) -> list[str]:
+    """Give a new network the weights and the mean of a trained one.
+
+    Rows of fc8 go by the names of the classes: those that both know are taken over, the others
+    keep their new initial weights. The mean stays that of the images the weights grew up with.
+
+    Returns:
+        The names of the classes that were taken over.
+
+    Raises:
+        UserError: nothing there, or the two networks differ in more than their classes.
+    """
+    base = load(init)
+    own, others = model.state_dict(), base.state_dict()
+    different = [
+        name
+        for name, tensor in own.items()
+        if not name.startswith("fc8.") and tensor.shape != others.get(name, tensor[:0]).shape
+    ]
+    if different or base.variant.order != model.variant.order:
+        raise UserError(
+            f"the network of {init} ({base.variant.name}) is not the one to be trained "
+            f"({model.variant.name}; first difference: {(different or ['order of layers'])[0]}); "
+            "leave --variant and model.* to --init"
+        )
+    row_of = {name: row for row, name in enumerate(base.classes)}
+    shared = [name for name in model.classes if name in row_of]
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if not name.startswith("fc8."):
+                tensor.copy_(others[name])
+                continue
+            for row, class_name in enumerate(model.classes):
+                if class_name in row_of:
+                    tensor[row].copy_(others[name][row_of[class_name]])
+    return shared
+
+
+def freeze(model: Network, config: Config) -> list[str]:
+    """Ask for no gradients of layers whose rate is 0 from the first epoch to the last.
+
+    Returns:
+        Their names.
+    """
+    rules: dict[str, list[float]] = {}
+    for layer, first_epoch, factor in config.optimizer.layer_rates:
+        rules.setdefault(layer, [] if first_epoch <= 1 else [1.0]).append(factor)
+    frozen = [name for name in WEIGHT_LAYERS if rules.get(name) and not any(rules[name])]
+    for name in frozen:
+        model.get_submodule(name).requires_grad_(False)
+    return frozen
+
+
+def start_weights(model: Network, config: Config) -> None:
+    """Begin with the weights that the configuration names, if any, and say what became of them."""
+    if config.train.init is None:
+        return
+    shared = begin_with(model, config.train.init)
+    say(
+        f"weights from {config.train.init}; {len(shared)} of {len(model.classes)} classes are "
+        "known to it by name, the head of the others is new"
+    )
+
+
+def fitted(config: Config, init: str) -> Config:
+    """The configuration with the network and image size of the run to begin with."""
+    model, size = network_of(Path(init))
+    data: DataConfig = replace(config.data, size=size)
+    train = replace(config.train, init=str(Path(init).resolve()))
+    return replace(config, model=model, data=data, train=train)
+
+
+def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[str]) -> Config:
+    """Add rules for layers, from the first epoch on; they win over those that are there.
+
+    Args:
+        config: a configuration.
+        freeze: layers that keep their weights.
+        factors: `layer=factor`, relative to the general rate.
+
+    Raises:
+        UserError: an unknown layer, or no number.
+    """
+    rules = [(layer, 1, 0.0) for name in freeze for layer in name.split(",")]
+    for entry in factors:
+        layer, _, text = entry.partition("=")
+        try:
+            rules.append((layer, 1, float(text)))
+        except ValueError:
+            raise UserError(f"--layer-rate wants LAYER=FACTOR, not {entry!r}") from None
+    kept = [rule for rule in config.optimizer.layer_rates if rule[0] not in {r[0] for r in rules}]
+    return change(config, "optimizer.layer_rates", [*kept, *rules])

@@ -1,0 +1,108 @@
+"""The watch over a running training: the doctor's checks, spoken once, as soon as they are true.
+
+It stops nothing; `alarm.py` stops what cannot learn.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed
+from alexnet.findings import Finding
+from alexnet.model.build import Network
+from alexnet.progress import Meter
+from alexnet.training.checks import Facts, check_run, shares
+from alexnet.training.metrics import read_metrics
+from alexnet.training.vitals import (
+    dead_channels,
+    mixing,
+    quiet_activations,
+    signal,
+    update_ratios,
+)
+
+FILE = "findings.jsonl"
+_EARLY_ROWS = 30  # rows after each of which the run is judged; later, once an epoch
+
+
+class Watch:
+    """Watches one run.
+
+    Args:
+        run: the run directory; findings are kept in it, so that a resumed run does not repeat them.
+        feed: its training images.
+        num_classes: of the data.
+        lr: the rate it begins with.
+        warmup_epochs: of its schedule.
+        validation_images: how many there are.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        feed: TrainingFeed,
+        num_classes: int,
+        lr: float,
+        warmup_epochs: float,
+        validation_images: int,
+    ) -> None:
+        self._run = run
+        self._facts = Facts(
+            lr, shares(feed.images.labels, num_classes), validation_images, warmup_epochs
+        )
+        self._spoken = {finding.name for finding in read_findings(run)}
+        self.worst: Finding | None = None  # the last error that was found, for the alarm to name
+        self._logged = len(read_metrics(run / "metrics.jsonl"))
+
+    def measure(
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: Network,
+        batch: Batch,
+        images: Tensor,
+        whole: bool,
+    ) -> dict[str, Any]:
+        """The vitals of this moment, to be logged beside loss and error.
+
+        Args:
+            optimizer: after its step.
+            model: after that step.
+            batch: the step's.
+            images: what the network saw of it.
+            whole: with those that need another forward pass; the first log always has them.
+        """
+        labels = batch.labels.cpu().numpy()
+        vitals: dict[str, Any] = {
+            "update_ratios": update_ratios(optimizer),
+            "batch_mixing": mixing(labels[labels != NO_IMAGE], self._facts.shares),
+        }
+        if (whole or not self._logged) and len(images) >= 8:
+            stages = quiet_activations(model, images)
+            vitals |= {"signal": signal(stages), "dead_units": dead_channels(stages)}
+        self._logged += 1
+        return vitals
+
+    def look(self, meter: Meter, end_of_epoch: bool) -> None:
+        """Judge the run so far and say what is new."""
+        if self._logged > _EARLY_ROWS and not end_of_epoch:
+            return
+        for finding in check_run(read_metrics(self._run / "metrics.jsonl"), self._facts):
+            if finding.severity == "error":
+                self.worst = finding
+            if finding.name not in self._spoken:
+                self._spoken.add(finding.name)
+                meter.say(finding.line())
+                with (self._run / FILE).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(finding.to_json()) + "\n")
+
+
+def read_findings(run: Path) -> list[Finding]:
+    """What the watch has said of a run."""
+    path = run / FILE
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [Finding(**json.loads(line)) for line in lines if line.endswith("\n")]

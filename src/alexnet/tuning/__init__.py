@@ -1,0 +1,1 @@
+"""Search: which rate, which settings, in how much time."""

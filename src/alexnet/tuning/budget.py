@@ -1,0 +1,186 @@
+"""A time budget: how many epochs fit, measured on this machine with this network."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from alexnet.config import Config
+from alexnet.data.images import BadImage, load_square
+from alexnet.data.sources import Source, open_source
+from alexnet.draws import sample_keys
+from alexnet.errors import UserError
+from alexnet.model.network import AlexNet
+from alexnet.model.variants import resolve
+from alexnet.parallel.world import World, make_world
+from alexnet.progress import duration, say
+from alexnet.training.optimizer import build_optimizer, set_rates
+from alexnet.training.schedule import Rates
+
+_MARGIN = 0.92  # of the budget is planned: machines slow down, and the last epoch must end in it
+_START_AND_END = 8.0  # seconds for loading libraries, the report and the last weights
+_MEASURED_SECONDS = 4.0
+_MOST = 3.0  # times the epochs that would be chosen without a budget; more would only over-fit
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that things take here."""
+
+    step: float  # of training, one batch
+    validation_image: float
+    decoding: float  # of one image, all threads together
+
+
+def read_duration(text: str) -> float:
+    """Seconds in `90s`, `30m`, `2h`, `1h30m` or `1d`; a bare number is minutes.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return 60.0 * float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise UserError(f"--budget wants a time such as 90s, 30m or 1h30m, not {text!r}")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def fit_to_budget(config: Config, seconds: float, assignments: Sequence[str] = ()) -> Config:
+    """The configuration with as many epochs as end within the budget.
+
+    Args:
+        config: of the run.
+        seconds: the budget, from the start of the command to its end.
+        assignments: what the user has set, which stays.
+
+    Raises:
+        UserError: the user has set the length as well, or not one step fits.
+    """
+    if any(a.startswith(("train.epochs=", "train.steps=")) for a in assignments):
+        raise UserError("--budget plans the length of the run; leave out --epochs and --steps")
+    source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
+    costs = measure_costs(config, source)
+    fitted = plan_epochs(config, seconds, costs, len(source.train), len(source.validation))
+    length = (
+        f"{fitted.train.epochs} epochs"
+        if fitted.train.steps is None
+        else f"{fitted.train.steps} steps"
+    )
+    each = duration(_epoch(config, costs, source))
+    say(
+        f"  train.epochs {fitted.train.epochs}: {length}, an epoch in {each},"
+        f" end within {duration(seconds)}"
+    )
+    return fitted
+
+
+def plan_epochs(
+    config: Config, seconds: float, costs: Costs, train: int, validation: int
+) -> Config:
+    """As `fit_to_budget`, from costs that are known; pure.
+
+    Args:
+        config: of the run.
+        seconds: the budget.
+        costs: of this machine.
+        train: images.
+        validation: images.
+    """
+    images = train + validation
+    views = config.evaluation.views
+    fixed = _START_AND_END + images * costs.decoding + validation * costs.validation_image * views
+    free = _MARGIN * seconds - fixed
+    steps = -(-train // config.train.batch_size)
+    epoch = steps * costs.step + validation * costs.validation_image
+    if free < costs.step:
+        raise UserError(
+            f"{duration(seconds)} are too short: reading the images and measuring the result take "
+            f"{duration(fixed)}; give more time or a smaller model.image_size"
+        )
+    most = max(1, round(_MOST * config.train.epochs))
+    epochs = min(most, int(free / epoch))
+    if epochs == 0:
+        # Less than one pass: the run ends after some steps, and is measured once.
+        few = max(1, int((free - validation * costs.validation_image) / costs.step))
+        return replace(config, train=replace(config.train, epochs=1, steps=few))
+    warmup = min(config.schedule.warmup_epochs, max(0.5, 0.15 * epochs))
+    return replace(
+        config,
+        train=replace(config.train, epochs=epochs),
+        schedule=replace(config.schedule, warmup_epochs=warmup),
+    )
+
+
+def measure_costs(config: Config, source: Source) -> Costs:
+    """Train and evaluate on made-up pixels for some seconds, and decode some images."""
+    world = make_world(config.train.device, config.train.precision)
+    model = AlexNet(resolve(config.model), len(source.classes))
+    model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    side, batch = model.variant.image_size, config.train.batch_size
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
+    images = pixels.permute(0, 3, 1, 2).to(world.device)
+    labels = torch.arange(batch, device=world.device) % len(source.classes)
+    optimizer = build_optimizer(model, config.optimizer)
+    keys = torch.from_numpy(sample_keys(0, 0, np.arange(batch))).to(world.device)
+
+    def train_once() -> None:
+        set_rates(optimizer, Rates(1e-9, 1e-9, {}))
+        with world.autocast():
+            logits = model(images, keys)
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    def evaluate_once() -> None:
+        with torch.inference_mode(), world.autocast():
+            model(images)
+
+    model.train()
+    step = _seconds_each(train_once, world)
+    model.eval()
+    validation = _seconds_each(evaluate_once, world) / batch
+    return Costs(step, validation, _decoding(source, config.data.size, config.data.workers))
+
+
+def _seconds_each(work: Callable[[], None], world: World) -> float:
+    """Seconds of one call, after two that warm up."""
+    for _ in range(2):
+        work()
+    _wait(world)
+    began, calls = time.perf_counter(), 0
+    while calls < 2 or time.perf_counter() - began < _MEASURED_SECONDS / 2:
+        work()
+        calls += 1
+        if calls % 4 == 0:
+            _wait(world)
+    _wait(world)
+    return (time.perf_counter() - began) / calls
+
+
+def _wait(world: World) -> None:
+    if world.device.type == "cuda":
+        torch.cuda.synchronize(world.device)
+
+
+def _decoding(source: Source, size: int, workers: int) -> float:
+    """Seconds to read an image of the source, shared by the decoding threads."""
+    chosen = np.unique(np.linspace(0, len(source.train) - 1, 32).astype(int)).tolist()
+    began = time.perf_counter()
+    for index in chosen:
+        try:
+            load_square(source.train.read(index), size)
+        except (BadImage, OSError):
+            continue
+    return (time.perf_counter() - began) / len(chosen) / max(1, workers)
+
+
+def _epoch(config: Config, costs: Costs, source: Source) -> float:
+    steps = -(-len(source.train) // config.train.batch_size)
+    return steps * costs.step + len(source.validation) * costs.validation_image

@@ -1,0 +1,162 @@
+"""Successive halving as a pure function of what is known. Free of torch.
+
+Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization"
+(2016): all trials train to the first rung, the best third of them to the second, and so on. The
+usual asynchronous form (Li et al. 2020) promotes on what is known so far, and trains more trials
+further than needed. Here a trial goes on as soon as, and only if, its place among the best is
+certain, whatever the unfinished ones will bring. So the trials that reach each rung do not depend
+on the number of workers, and nothing waits that could be trained.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Score:
+    """A trial at a rung: the best validation error so far, and its loss; less is better."""
+
+    error: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of the search space and how far it has come.
+
+    Attributes:
+        number: from 0.
+        point: `section.key` → value.
+        target: index of the rung it is to reach.
+        scores: index of rung → its score there.
+        failure: why it cannot go on, if it cannot.
+    """
+
+    number: int
+    point: dict[str, Any]
+    target: int = 0
+    scores: dict[int, Score] = field(default_factory=dict)
+    failure: str | None = None
+
+    @property
+    def arrived(self) -> bool:
+        """Whether it has reached the rung it was to reach."""
+        return self.target in self.scores
+
+    def rank(self, rung: int) -> tuple[float, float, int]:
+        """What trials at a rung are ordered by."""
+        score = self.scores[rung]
+        return score.error, score.loss, self.number
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many trials, and how far.
+
+    Attributes:
+        trials: at the first rung.
+        rungs: epochs at which trials are compared, rising; the last is the whole training.
+        keep: one in so many goes on to the next rung.
+    """
+
+    trials: int
+    rungs: tuple[int, ...]
+    keep: int = 3
+
+    def places(self, rung: int) -> int:
+        """How many trials train to a rung; at least one to every rung."""
+        return max(1, self.trials // int(self.keep**rung))
+
+    def epochs(self) -> int:
+        """Epochs of training that the whole search takes."""
+        before = (0, *self.rungs)
+        return sum(
+            self.places(rung) * (epochs - before[rung]) for rung, epochs in enumerate(self.rungs)
+        )
+
+    def share(self) -> float:
+        """The same, relative to training every trial to the end."""
+        return self.epochs() / (self.trials * self.rungs[-1])
+
+
+def rungs_of(epochs: int, keep: int = 3, count: int = 3) -> tuple[int, ...]:
+    """At most `count` rungs, each `keep` times the one before, the last at the end.
+
+    A trial is evaluated after whole epochs, so that very short trainings get fewer rungs.
+    """
+    rungs = [epochs]
+    while len(rungs) < count and 1 <= (lower := round(rungs[0] / keep)) < rungs[0]:
+        rungs.insert(0, lower)
+    return tuple(rungs)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker does next.
+
+    Attributes:
+        kind: "new" makes a trial, "train" takes one on to its target, "promote" gives one the
+            next target; "wait" for others; "done".
+        trial: the trial, for "train" and "promote".
+    """
+
+    kind: Literal["new", "train", "promote", "wait", "done"]
+    trial: Trial | None = None
+
+
+def next_job(trials: Sequence[Trial], busy: Iterable[int], plan: Plan) -> Job:
+    """What should be done next.
+
+    Args:
+        trials: all there are.
+        busy: numbers of those that somebody is training.
+        plan: of the study.
+    """
+    taken = set(busy)
+    for trial in trials:
+        if not trial.arrived and trial.number not in taken:
+            return Job("train", trial)  # whoever trained it is gone
+    for rung in reversed(range(len(plan.rungs) - 1)):
+        for trial in sorted(_at(trials, rung), key=lambda t: t.rank(rung)):
+            if trial.target == rung and trial.number not in taken and certain(trials, trial, plan):
+                return Job("promote", trial)
+    if len(trials) < plan.trials:
+        return Job("new")
+    return Job("wait") if any(not trial.arrived for trial in trials) else Job("done")
+
+
+def certain(trials: Sequence[Trial], trial: Trial, plan: Plan) -> bool:
+    """Whether a trial belongs to the next rung, whatever the unfinished ones will bring."""
+    rung = trial.target
+    if rung + 1 >= len(plan.rungs) or trial.failure or rung not in trial.scores:
+        return False
+    here = _at(trials, rung)
+    better = sum(other.rank(rung) < trial.rank(rung) for other in here)
+    unknown = plan.places(rung) - len(here)
+    return better + unknown < plan.places(rung + 1)
+
+
+def hopeless(trials: Sequence[Trial], trial: Trial, plan: Plan) -> bool:
+    """Whether a trial will never go on, so that its checkpoints need not be kept."""
+    rung = trial.target
+    if rung not in trial.scores:
+        return False
+    if trial.failure or rung + 1 >= len(plan.rungs):
+        return True
+    better = sum(other.rank(rung) < trial.rank(rung) for other in _at(trials, rung))
+    return better >= plan.places(rung + 1)
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The best trial at the highest rung that any has reached."""
+    reached = [rung for trial in trials for rung in trial.scores if not trial.failure]
+    if not reached:
+        return None
+    rung = max(reached)
+    there = [t for t in _at(trials, rung) if not t.failure]
+    return min(there, key=lambda t: t.rank(rung))
+
+
+def _at(trials: Sequence[Trial], rung: int) -> list[Trial]:
+    return [trial for trial in trials if rung in trial.scores]

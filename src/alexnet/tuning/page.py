@@ -1,0 +1,174 @@
+"""The page of a study: what won, how all trials went, and what decided."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+
+from alexnet.evaluation.plots import svg
+from alexnet.files import write_text
+from alexnet.training.metrics import read_metrics
+from alexnet.tuning.halving import Trial, best
+from alexnet.tuning.ledger import trial_folder
+from alexnet.tuning.space import Space, assignments
+from alexnet.tuning.study import Study, has_optuna
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ENOUGH = 6  # trials for saying what decides
+_PARTS = 3  # of a dimension, in the built-in measure of importance
+
+
+def command_line(study: Study, trial: Trial) -> str:
+    """The command that trains with a trial's settings."""
+    config = study.config
+    fixed = [f"--seed {config.train.seed}", f"--epochs {config.train.epochs}"]
+    if config.train.init:
+        fixed.append(f"--init {config.train.init}")
+    changes = [f"--set {entry}" for entry in assignments(trial.point)]
+    network = config.model
+    if network.variant != "paper":
+        fixed.append(f"--variant {network.variant}")
+    if network.width != 1.0:
+        changes.append(f"--set model.width={network.width}")
+    if network.image_size is not None:
+        changes.append(f"--set model.image_size={network.image_size}")
+    if config.data.size != 256:
+        changes.append(f"--set data.size={config.data.size}")
+    recipe = f"--batch-size {config.train.batch_size}"
+    return " ".join(["alexnet train", config.data.source, recipe, *fixed, *changes])
+
+
+def importance(trials: Sequence[Trial], space: Space) -> tuple[dict[str, float], str]:
+    """How much each dimension decides at the first rung, and how that was measured.
+
+    All trials have been at the first rung, so that they can be compared there and nowhere else.
+    """
+    seen = [trial for trial in trials if 0 in trial.scores]
+    if len(seen) < _ENOUGH:
+        return {}, "too few trials to say"
+    points = [trial.point for trial in seen]
+    errors = [trial.scores[0].error for trial in seen]
+    if has_optuna():
+        from alexnet.tuning.optuna_ledger import importances
+
+        shares = importances(points, errors, space)
+        how = "PED-ANOVA (Optuna) over all trials at the first rung."
+    else:
+        shares = explained(points, errors, space)
+        how = (
+            "Share of the variance of the errors' ranks between thirds of each range, at the first "
+            "rung; chance alone gives a few per cent."
+        )
+    return dict(sorted(shares.items(), key=lambda entry: -entry[1])), how
+
+
+def explained(points: list[dict[str, Any]], errors: list[float], space: Space) -> dict[str, float]:
+    """For each dimension, the variance of ranks between its thirds over all of it (eta squared)."""
+    ranks = np.argsort(np.argsort(errors, kind="stable"), kind="stable").astype(np.float64)
+    total = float(ranks.var()) or 1.0
+    shares = {}
+    for dimension in space:
+        positions = [dimension.position(point[dimension.key]) for point in points]
+        part = np.minimum(_PARTS - 1, (np.array(positions) * _PARTS).astype(int))
+        between = sum(
+            (part == p).mean() * (ranks[part == p].mean() - ranks.mean()) ** 2
+            for p in range(_PARTS)
+            if (part == p).any()
+        )
+        shares[dimension.key] = float(between / total)
+    return shares
+
+
+def write_page(study: Study, trials: Sequence[Trial]) -> Path:
+    """Write study.html into the study's folder.
+
+    Raises:
+        CannotWriteError: the disk is full or the place not writable.
+    """
+    winner = best(trials)
+    shares, how = importance(trials, study.space)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("alexnet.tuning"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    rungs = range(len(study.plan.rungs))
+    page = environment.get_template("study.html").render(
+        title=f"Study {study.folder.name}",
+        verdict=verdict(study, trials),
+        command=command_line(study, winner) if winner else "no trial has been evaluated",
+        keep=study.plan.keep,
+        curves=svg(_curves(study, trials, winner), "curves", "Validation error over the epochs"),
+        importance=list(shares.items()),
+        how=how,
+        rungs=study.plan.rungs,
+        keys=[dimension.key for dimension in study.space],
+        rows=[
+            {
+                "number": trial.number,
+                "errors": [trial.scores[r].error if r in trial.scores else None for r in rungs],
+                "settings": [trial.point[dimension.key] for dimension in study.space],
+                "failure": trial.failure,
+                "best": trial is winner,
+            }
+            for trial in sorted(trials, key=_place)
+        ],
+    )
+    path = study.folder / "study.html"
+    write_text(path, page)
+    return path
+
+
+def verdict(study: Study, trials: Sequence[Trial]) -> str:
+    """The result in a sentence or two."""
+    winner = best(trials)
+    if winner is None:
+        return "No trial has been evaluated yet."
+    rung = max(winner.scores)
+    words = (
+        f"Trial {winner.number} is the best of {len(trials)}: top-1 error "
+        f"{winner.scores[rung].error:.2%} after {study.plan.rungs[rung]} epochs"
+    )
+    first = next((t for t in trials if t.number == 0 and 0 in t.scores), None)
+    if first is not None:
+        reached = max(first.scores)
+        words += (
+            f"; the defaults (trial 0) came to {first.scores[reached].error:.2%} at epoch "
+            f"{study.plan.rungs[reached]}"
+        )
+    return f"{words}. The search took {study.plan.share():.0%} of training every trial to the end."
+
+
+def _place(trial: Trial) -> tuple[int, float, int]:
+    rung = max(trial.scores, default=-1)
+    return -rung, trial.scores[rung].error if trial.scores else 1.0, trial.number
+
+
+def _curves(study: Study, trials: Sequence[Trial], winner: Trial | None) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel("epoch", fontsize=8)
+    axes.set_ylabel("top-1 error (%)", fontsize=8)
+    for trial in trials:
+        log = trial_folder(study.folder, trial.number) / "run" / "metrics.jsonl"
+        rows = [row for row in read_metrics(log) if row["split"] == "val"]
+        is_best = winner is not None and trial.number == winner.number
+        axes.plot(
+            [row["epoch"] for row in rows],
+            [100 * row["top1_error"] for row in rows],
+            color="#d55e00" if is_best else "#0072b2",
+            alpha=1.0 if is_best else 0.35,
+            linewidth=1.8 if is_best else 1.0,
+            marker="." if len(rows) < 30 else "",
+            zorder=3 if is_best else 2,
+        )
+    for epochs in study.plan.rungs:
+        axes.axvline(epochs, color="#d5dae0", linewidth=0.8)
+    axes.set_ylim(0, None)
+    return figure

@@ -1,0 +1,51 @@
+"""A trial is a run like any other, taken on a few epochs at a time."""
+
+from pathlib import Path
+
+from alexnet.config import Config
+from alexnet.errors import UserError
+from alexnet.training.checkpoint import checkpoints
+from alexnet.training.data import Data
+from alexnet.training.metrics import read_metrics
+from alexnet.training.run import create_run, take_on
+from alexnet.tuning.halving import Score
+
+
+def advance(run: Path, config: Config, epochs: int, data: Data | None) -> Data:
+    """Train a run until so many epochs are done, from wherever it is; its images, for the next one.
+
+    Args:
+        run: its directory; made if it is not there.
+        config: of the whole training: its schedule does not know of the pause.
+        epochs: where to pause, or to end.
+        data: the images, if they are decoded already.
+
+    Raises:
+        InterruptedRunError: asked to stop; the state is saved.
+        UserError: it cannot learn, or the data cannot be used.
+    """
+    if not (run / "config.json").exists():
+        create_run(config, run)
+    data = take_on(run, epochs, data)
+    for older in checkpoints(run / "checkpoints")[:-1]:
+        older.unlink()  # a paused trial needs one; there may be many trials
+    return data
+
+
+def scores_so_far(run: Path, epochs: int) -> Score:
+    """The best validation error of the first so many epochs, and its loss.
+
+    The weights that a run gives its user are those of its best evaluation.
+
+    Raises:
+        UserError: the run was not evaluated by then.
+    """
+    rows = [
+        row
+        for row in read_metrics(run / "metrics.jsonl")
+        if row["split"] == "val" and row["epoch"] <= epochs + 1e-9
+    ]
+    if not rows:
+        raise UserError(f"{run} has no evaluation within {epochs} epochs")
+    scores = [(row["top1_error"], 1e9 if row["loss"] is None else row["loss"]) for row in rows]
+    return Score(*min(scores))

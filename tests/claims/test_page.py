@@ -1,0 +1,68 @@
+"""docs/results.md says what the committed result files say."""
+
+import json
+from pathlib import Path
+
+from alexnet.claims.catalog import CLAIMS
+from alexnet.claims.claim import Finding, Setting
+from alexnet.claims.intervals import mean_of
+from alexnet.claims.page import results_page
+from alexnet.claims.results import read_results, result_lines, write_result
+from alexnet.claims.scales import SCALES
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+ENVIRONMENT = {
+    "device": "cpu",
+    "processor": "A Processor",
+    "cores": 2,
+    "torch": "2.13.0",
+    "precision": "fp32",
+    "commit": "abc1234",
+    "command": "alexnet reproduce depth --scale cpu",
+}
+
+
+def example(folder: Path, complete: bool = True) -> None:
+    claim = CLAIMS["depth"]
+    finding = Finding(
+        [mean_of("top-1 error, reference", "%", [30.0, 31.0, 32.0], paper=40.7)],
+        "as expected",
+        ["a note"],
+    )
+    measured = {
+        ("reference", seed): {"top1_error": 30.0 + seed, "curve": [[1, 2]]} for seed in range(3)
+    }
+    setting = Setting(SCALES["cpu"], "/somewhere/photographs")
+    write_result(
+        folder / "depth_cpu.json", claim, setting, measured, finding, ENVIRONMENT, complete
+    )
+
+
+def test_the_committed_page_is_that_of_the_committed_files() -> None:
+    page = results_page(read_results(DOCS / "results" / "claims"))
+    assert (DOCS / "results.md").read_text(encoding="utf-8") == page
+
+
+def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    example(tmp_path)
+    (tmp_path / "other.json").write_text("{}")
+    (document,) = read_results(tmp_path)
+    assert document["runs"] == [
+        {"arm": "reference", "seed": seed, "top1_error": 30.0 + seed} for seed in range(3)
+    ]
+    assert "/somewhere" not in json.dumps(document)
+    text = "\n".join(result_lines(document))
+    assert "31.0 % (28.5 to 33.5) ± 1.00 [3 seeds]" in text
+    assert "40.7" in text
+
+
+def test_the_page_has_every_claim_and_every_number(tmp_path: Path) -> None:
+    example(tmp_path, complete=False)
+    page = results_page(read_results(tmp_path))
+    assert all(f"## {name}\n" in page for name in CLAIMS)
+    row = "| top-1 error, reference (%) | 40.7 | - | 31.0 (28.5 to 33.5) ± 1.00 | 3 |"
+    assert row in page
+    assert "A Processor, 2 cores, torch 2.13.0, fp32, commit abc1234" in page
+    assert "`alexnet reproduce depth --scale cpu`" in page
+    assert "| [depth](#depth) | 7 | cpu | 3 | as expected (unfinished) |" in page
+    assert "| [relu](#relu) | 3.1, Figure 1 | - | 0 | not run yet |" in page

@@ -1,0 +1,118 @@
+"""Plans are pure functions of what is known: they can be played through without training."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alexnet.claims import relu
+from alexnet.claims.catalog import CLAIMS
+from alexnet.claims.claim import Claim, Run, Setting, Values
+from alexnet.claims.execute import directory
+from alexnet.claims.measures import epochs_until
+from alexnet.claims.scales import SCALES
+from alexnet.model.catalog import resolve
+
+SETTING = Setting(SCALES["cpu"], "cifar10")
+
+
+def play(claim: Claim, answer: Callable[[Run], Values]) -> dict[tuple[str, int], Values]:
+    """What is known in the end, if every run has the values that `answer` gives."""
+    known: dict[tuple[str, int], Values] = {}
+    for _ in range(500):
+        missing = [run for run in claim.plan(SETTING, known) if run.key not in known]
+        if not missing:
+            return known
+        known[missing[0].key] = answer(missing[0])
+    raise AssertionError("the plan does not end")
+
+
+def epochs_at(run: Run, best: dict[str, tuple[float, float]]) -> Values:
+    """Epochs that rise with the distance from the best rate, by a factor of 1.5 for each two."""
+    units = str(run.config.model.activation)
+    rate, least = best[units]
+    steps = abs(math.log2(run.config.optimizer.lr / rate))
+    seeds = 0.1 * run.seed
+    return {"epochs_to_goal": least * 1.5**steps + seeds if math.isfinite(least) else None}
+
+
+def test_figure_1_finds_each_rate_and_runs_fresh_seeds() -> None:
+    best = {"relu": (0.004, 6.0), "tanh": (0.001, 30.0), "sigmoid": (0.032, math.inf)}
+    known = play(relu.CLAIM, lambda run: epochs_at(run, best))
+    seeds = {arm: sorted(s for a, s in known if a == arm) for arm, _ in known}
+    assert seeds["figure-1-relu-0.004"] == seeds["figure-1-tanh-0.001"] == [0, 1, 2, 3]
+    assert seeds["figure-1-relu-0.008"] == seeds["figure-1-relu-0.002"] == [0]
+    assert all(seeds[arm] == [0] for arm in seeds if "sigmoid" in arm)  # none reaches the goal
+    finding = relu.CLAIM.find(SETTING, known)
+    rows = {q.name: q for q in finding.quantities}
+    ours = rows["epochs of tanh over those of ReLU"]
+    assert ours.paper == 6.0
+    assert ours.mean == pytest.approx(30.2 / 6.2, rel=1e-3)
+    assert ours.low is not None
+    assert ours.low > 4
+    assert "confirmed" in finding.verdict
+    assert rows["epochs of sigmoid over those of ReLU"].mean is None
+
+
+def test_figure_1_says_it_where_tanh_is_faster() -> None:
+    best = {"relu": (0.002, 30.0), "tanh": (0.002, 6.0), "sigmoid": (0.008, 60.0)}
+    known = play(relu.CLAIM, lambda run: epochs_at(run, best))
+    assert "contradicted" in relu.CLAIM.find(SETTING, known).verdict
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
+@pytest.mark.parametrize("scale", SCALES.values(), ids=list(SCALES))
+def test_every_claim_plans_runs_that_can_be_built(claim: Claim, scale) -> None:  # type: ignore[no-untyped-def]
+    setting = Setting(scale, "somewhere/data")
+    runs = claim.plan(setting, {})
+    assert runs
+    places = {directory(Path(), run) for run in runs}
+    assert len(places) == len(runs)
+    for run in runs:
+        resolve(run.config.model)
+        assert run.config.train.seed == run.seed
+        assert run.config.data.source == "somewhere/data"
+    finding = claim.find(setting, {})  # nothing is known yet
+    assert "not measured" in finding.verdict or claim.name == "tables"
+    assert all(quantity.mean is None for quantity in finding.quantities)
+
+
+def test_claims_share_the_runs_they_have_in_common() -> None:
+    places = {
+        name: {directory(Path(), run) for run in CLAIMS[name].plan(SETTING, {})}
+        for name in ("depth", "dropout", "ten-views", "retrieval", "specialisation")
+    }
+    common = set.intersection(*places.values())
+    assert len(common) == SETTING.scale.seeds
+    assert all(place.name.startswith("reference-seed") for place in common)
+
+
+def test_the_place_of_the_data_does_not_name_a_run_but_its_name_does() -> None:
+    def place(data: str) -> Path:
+        return directory(Path(), CLAIMS["depth"].plan(Setting(SCALES["cpu"], data), {})[0])
+
+    assert place("/here/imagenette") == place("/there/imagenette") != place("/here/imagewoof")
+
+
+def train_row(epoch: float, error: float | None) -> dict[str, object]:
+    return {"split": "train", "epoch": epoch, "top1_error": error, "loss": error}
+
+
+def test_epochs_until_by_hand() -> None:
+    """Rows end at 0.5, 1, 1.5 and stand for 0.25, 0.75, 1.25; 0.25 lies a third of the way."""
+    rows = [train_row(0.5, 0.9), train_row(1.0, 0.30), train_row(1.5, 0.15)]
+    assert epochs_until(rows, 0.25) == pytest.approx(0.75 + 0.5 / 3)
+    assert epochs_until(rows, 0.1) is None
+    assert epochs_until(rows[:1], 0.95) == 0.25
+    assert epochs_until([train_row(0.5, None), *rows], 0.25) is None  # the loss was lost
+    validation = {"split": "val", "epoch": 0.1, "top1_error": 0.0}
+    assert epochs_until([validation, *rows], 0.25) == pytest.approx(0.75 + 0.5 / 3)
+
+
+def test_one_lucky_batch_is_not_the_goal() -> None:
+    """A row of a hundredth of an epoch is joined with the next: (0.01 x 0.2 + 0.49 x 0.4) / 0.5."""
+    rows = [train_row(0.5, 0.5), train_row(0.51, 0.2), train_row(1.0, 0.4)]
+    assert epochs_until(rows, 0.25) is None
+    joined = (0.01 * 0.2 + 0.49 * 0.4) / 0.5
+    assert epochs_until(rows, joined) == pytest.approx(0.75)

@@ -1,0 +1,157 @@
+"""A data set: every fault is put in on purpose and named; without one the doctor is silent."""
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet.doctor.dataset import corruption, examine_data
+from alexnet.doctor.sample import nearest
+from alexnet.findings import Finding
+from broken_runs import Labelled, digits, write_folder
+
+
+@pytest.fixture(scope="module")
+def splits() -> tuple[Labelled, Labelled]:
+    return digits(300, 60)
+
+
+@pytest.fixture(scope="module")
+def healthy(splits: tuple[Labelled, Labelled], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("digits") / "pictures", *splits)
+
+
+@pytest.fixture
+def folder(healthy: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(healthy, tmp_path / "pictures"))
+
+
+def findings(folder: Path) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine_data(str(folder)).findings}
+
+
+def images(folder: Path, split: str) -> list[Path]:
+    return sorted((folder / split).rglob("*.png"))
+
+
+def test_the_healthy_are_left_in_peace(healthy: Path) -> None:
+    diagnosis = examine_data(str(healthy))
+    assert diagnosis.findings == []
+    assert diagnosis.facts["grayscale_share"] == 1.0
+    assert diagnosis.facts["shorter_side"] == [8, 8, 8]
+    assert diagnosis.facts["label_agreement_of_neighbours"] > 0.8
+    assert "healthy" in diagnosis.lines()[0]
+
+
+def test_embedded_digits_and_photographs_are_healthy(shared_data: Path) -> None:
+    assert examine_data("digits").findings == []
+    assert examine_data(str(shared_data / "imagenette-mini")).findings == []
+
+
+def leak_bytes(folder: Path) -> None:
+    for path in images(folder, "val")[:6]:
+        shutil.copy(path, folder / "train" / path.parent.name / f"copy-{path.name}")
+
+
+def leak_looks(folder: Path) -> None:
+    """The same pictures, stored in another format."""
+    for path in images(folder, "val")[:6]:
+        target = folder / "train" / path.parent.name / f"copy-{path.stem}.bmp"
+        Image.open(path).save(target)
+
+
+def cut(folder: Path) -> None:
+    for path in images(folder, "train")[::2]:
+        path.write_bytes(path.read_bytes()[:40])
+
+
+def flatten(folder: Path) -> None:
+    for path in images(folder, "train")[::4]:
+        Image.new("L", (8, 8), 90).save(path)
+
+
+def contradict(folder: Path) -> None:
+    for path in images(folder, "train")[:20]:
+        other = str((int(path.parent.name) + 1) % 10)
+        shutil.copy(path, folder / "train" / other / f"again-{path.name}")
+
+
+def shuffle(folder: Path) -> None:
+    paths = images(folder, "train")
+    contents = [path.read_bytes() for path in paths]
+    for path, index in zip(paths, np.random.default_rng(0).permutation(len(paths)), strict=True):
+        path.write_bytes(contents[index])
+
+
+def dominate(folder: Path) -> None:
+    for label in range(1, 10):
+        for path in sorted((folder / "train" / str(label)).iterdir())[3:]:
+            path.unlink()
+    pixels = np.asarray(Image.open(images(folder, "train")[0]))
+    for number in range(400):
+        other = pixels.copy()
+        other[number % 8, number // 8 % 8] ^= 1 + number // 64
+        Image.fromarray(other).save(folder / "train" / "0" / f"more-{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "severity"),
+    [
+        (leak_bytes, "validation-leaks", "error"),
+        (leak_looks, "validation-leaks", "error"),
+        (cut, "unreadable-images", "error"),
+        (flatten, "corrupted-images", "error"),
+        (contradict, "contradicting-labels", "error"),
+        (shuffle, "labels-say-nothing", "warning"),
+        (dominate, "one-class-dominates", "error"),
+    ],
+)
+def test_each_fault_is_named(
+    folder: Path, spoil: Callable[[Path], None], name: str, severity: str
+) -> None:
+    spoil(folder)
+    found = findings(folder)
+    assert found[name].severity == severity
+    assert found[name].mend
+
+
+def test_kinds_of_corruption(splits: tuple[Labelled, Labelled]) -> None:
+    rng = np.random.default_rng(0)
+    smooth = np.asarray(
+        Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8)).resize((32, 32), 3)
+    )
+    broken = smooth.copy()
+    broken[20:] = 128
+    pictures = [smooth, broken, np.full((32, 32), 128), rng.integers(0, 256, (32, 32))]
+    thumbnails = np.stack([np.repeat(p[..., None], 3, 2) for p in pictures]).astype(np.uint8)
+    assert corruption(thumbnails) == ["", "cut off", "flat", "noise"]
+
+
+def test_a_truncated_jpeg_that_another_program_saved_again_is_seen() -> None:
+    """Its lower part is middle grey; the decoder of the package would refuse the original."""
+    rng = np.random.default_rng(1)
+    picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((256, 256), 3)
+    file = io.BytesIO()
+    picture.save(file, "JPEG")
+    grey = np.asarray(picture).copy()
+    grey[150:] = 128
+    thumbnail = np.asarray(Image.fromarray(grey).resize((32, 32), Image.Resampling.BOX))
+    assert corruption(thumbnail[None]) == ["cut off"]
+
+
+def test_nearest_against_a_plain_loop() -> None:
+    rng = np.random.default_rng(2)
+    known = rng.normal(100, 20, (40, 12)).astype(np.float32)
+    queries = rng.normal(100, 20, (7, 12)).astype(np.float32)
+    index, distance = nearest(queries, known)
+    for row, query in enumerate(queries.astype(np.float64)):
+        expected = [float(np.sqrt(((query - k) ** 2).mean())) for k in known.astype(np.float64)]
+        assert index[row] == int(np.argmin(expected))
+        assert distance[row] == pytest.approx(min(expected), rel=1e-4)
+    own, apart = nearest(known, known, same=True)
+    assert not np.any(own == np.arange(len(known)))
+    assert apart.min() > 0

@@ -1,0 +1,69 @@
+"""Runs broken on purpose are named, healthy ones are not; `broken_runs.py` has them all."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from alexnet.cli import verbs
+from alexnet.doctor.run import examine_run
+from alexnet.errors import UserError
+from alexnet.training.watch import read_findings
+from broken_runs import BREAKS, HEALTHY, make_run
+
+# Those whose cause shows within a few steps; the others take whole trainings and are measured by
+# `python tests/broken_runs.py`, with the result in benchmarks/.
+_QUICK = {
+    "rate-too-high": True,
+    "drowned-signal": True,
+    "dead-relus": True,
+    "wrong-mean": False,
+    "not-shuffled": True,
+}
+_SMALLER = ("model.image_size=48", "data.size=54", "train.log_every_steps=5")
+
+
+@pytest.mark.parametrize("name", list(_QUICK))
+def test_a_broken_run_is_named_and_the_watch_says_so(name: str, tmp_path: Path) -> None:
+    broken = next(b for b in BREAKS if b.expected == name)
+    changes = (*_SMALLER, "train.alarm=false", "train.steps=25")
+    run, _ = make_run(broken, tmp_path, train=320, validation=60, epochs=3, changes=changes)
+    found = examine_run(run).findings
+    assert found[0].severity == "error"
+    assert name in [finding.name for finding in found]
+    others = {"low-contrast"} if name == "drowned-signal" else set()
+    assert {finding.name for finding in found} - {name} <= others
+    assert (name in [finding.name for finding in read_findings(run)]) == _QUICK[name]
+
+
+def test_the_alarm_names_the_cause_that_the_watch_found(tmp_path: Path) -> None:
+    broken = next(b for b in BREAKS if b.expected == "dead-relus")
+    _, said = make_run(
+        broken, tmp_path, train=320, validation=60, epochs=3, changes=(*_SMALLER, "train.steps=40")
+    )
+    assert said is not None
+    assert said.startswith("training stopped at step 20")
+    assert "relu3 answer zero to every image" in said
+
+
+def test_a_healthy_run_is_left_in_peace(tmp_path: Path) -> None:
+    run, said = make_run(
+        HEALTHY, tmp_path, train=480, validation=60, epochs=4, changes=_SMALLER[:2]
+    )
+    assert said is None
+    assert read_findings(run) == []
+    result = CliRunner().invoke(verbs, ["doctor", str(run), "--json"], catch_exceptions=False)
+    document = json.loads(result.stdout)
+    assert document["findings"] == []
+    assert document["facts"]["steps"] == 60
+
+
+def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a run"):
+        examine_run(tmp_path)
+
+
+def test_the_installation_is_examined_without_an_argument() -> None:
+    result = CliRunner().invoke(verbs, ["doctor", "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["subject"] == "installation"

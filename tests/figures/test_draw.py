@@ -1,0 +1,73 @@
+"""Every figure of a small run, for both kinds of network."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet.errors import UserError
+from alexnet.figures.draw import draw
+from alexnet.figures.kernels import columns_in_words
+from alexnet.training.run import train
+
+_NAMES = ["kernels", "kernel-colors", "predictions", "neighbors", "neighbors-pixels", "evidence",
+          "activations", "statistics", "training"]  # fmt: skip
+_QUICK = (
+    "train.steps=3",
+    "train.log_every_steps=1",
+    "train.batch_size=8",
+    "train.alarm=false",
+    "train.precision=fp32",
+)
+_NETS = {
+    "columns": ("model.width=0.03125", "model.image_size=64", "data.size=72"),
+    "cifar": ("model.variant=cifar-18", "model.width=0.25", "data.size=32"),
+}
+
+
+@pytest.fixture(scope="module", params=list(_NETS))
+def drawn(
+    request: pytest.FixtureRequest, image_folder: Path, tmp_path_factory: pytest.TempPathFactory
+):  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp(request.param)
+    train(str(image_folder), "default", folder / "run", (*_QUICK, *_NETS[request.param]))
+    result = draw(folder / "run", folder / "out", images=4)
+    return request.param, folder / "out", result
+
+
+def test_every_figure_is_a_picture_and_a_drawing(drawn: tuple[str, Path, dict]) -> None:  # type: ignore[type-arg]
+    kind, out, result = drawn
+    expected = [n for n in _NAMES if not (kind == "cifar" and n == "kernel-colors")]
+    assert result["figures"] == expected
+    for name in expected:
+        with Image.open(out / f"{name}.png") as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        assert pixels.std() > 5, name  # not empty
+        svg = (out / f"{name}.svg").read_text(encoding="utf-8")
+        assert "</svg>" in svg
+
+
+def test_the_page_opens_offline_and_says_how_to_read_it(drawn: tuple[str, Path, dict]) -> None:  # type: ignore[type-arg]
+    _, out, result = drawn
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    for name in result["figures"]:
+        assert f'<section id="{name}">' in page
+    assert "top-1 error" in page
+
+
+def test_words_about_the_columns() -> None:
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.normal(size=(8, 1, 3, 3)), 3, axis=1)
+    noise = rng.normal(size=(8, 3, 3, 3))
+    assert "column b is the more colourful" in columns_in_words(np.concatenate([grey, noise]))
+    assert "do not differ measurably" in columns_in_words(np.concatenate([noise, noise]))
+
+
+def test_what_the_user_can_mend(tmp_path: Path, image_folder: Path) -> None:
+    with pytest.raises(UserError, match="--data DATA"):
+        draw(tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match="holds no weights"):
+        draw(tmp_path, tmp_path / "out", str(image_folder))

@@ -1,0 +1,61 @@
+"""What the defaults choose, and that every choice is said with its reason."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alexnet.config import override, setting
+from alexnet.recipes import DataFacts, choices, default, finetune, reasons
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 2_000_000), st.integers(2, 1000), st.booleans(), st.booleans())
+def test_every_choice_is_what_the_configuration_says(
+    images: int, classes: int, mirror: bool, gray: bool
+) -> None:
+    facts = DataFacts(images, classes, mirror=mirror, gray=gray)
+    config = default(facts)
+    assert all(setting(config, c.key) == c.value for c in choices(facts))
+    lines = reasons(facts, config, config)
+    assert len(lines) >= len(choices(facts)) + 1
+    assert all(choice.reason for choice in choices(facts))
+    assert config.schedule.warmup_epochs <= max(0.5, config.train.epochs / 7)
+
+
+def test_many_images_are_trained_as_in_the_paper() -> None:
+    config = default(DataFacts(1_281_167, 1000, mirror=True))
+    assert (config.train.batch_size, config.optimizer.lr, config.train.epochs) == (128, 0.01, 90)
+
+
+def test_what_the_user_sets_changes_what_goes_with_it() -> None:
+    facts = DataFacts(1000, 10, mirror=True)
+    assert default(facts).optimizer.lr == pytest.approx(0.0025)
+    large = DataFacts(1000, 10, mirror=True, batch_size=128)
+    assert default(large).optimizer.lr == pytest.approx(0.01)
+    short = DataFacts(1000, 10, mirror=True, epochs=7)
+    assert default(short).schedule.warmup_epochs == pytest.approx(1.0)
+
+
+def test_augmentation_follows_the_images() -> None:
+    plain = default(DataFacts(1000, 10, mirror=False, crop=False, gray=True)).augment
+    assert (plain.crop, plain.mirror, plain.color) == ("center", False, "none")
+    rich = default(DataFacts(1000, 10, mirror=True)).augment
+    assert (rich.crop, rich.mirror, rich.color) == ("random", True, "paper")
+
+
+def test_user_values_are_said_to_be_the_users() -> None:
+    facts = DataFacts(1000, 10, mirror=True, side=20)
+    config = default(facts)
+    lines = reasons(facts, config, override(config, ["optimizer.lr=0.1"]))
+    assert "  optimizer.lr 0.1: as you say (it would be 0.0025)" in lines
+    assert any("images of 20 pixels are enlarged" in line for line in lines)
+
+
+def test_fine_tuning_is_gentle_and_says_so() -> None:
+    facts = DataFacts(1000, 10, mirror=True)
+    config = finetune(facts)
+    assert config.optimizer.lr == pytest.approx(0.00025)
+    assert config.optimizer.layer_rates == (("fc8", 1, 10.0),)
+    assert "  optimizer.lr 0.00025: fine-tuning, from scratch 0.0025" in reasons(
+        facts, config, config
+    )

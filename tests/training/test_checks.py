@@ -1,0 +1,130 @@
+"""Each sickness is named from its metrics alone, and the healthy are left in peace."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alexnet.training.checks import Facts, check_run, shares
+
+EVEN = Facts(0.01, np.full(10, 0.1), validation_images=500)
+LAYERS = ("conv1", "conv3", "fc6", "fc8")
+
+
+def healthy(steps: int = 400) -> list[dict[str, Any]]:
+    """A run that learns: rows every 10 steps, an epoch of 50."""
+    rows: list[dict[str, Any]] = []
+    for step in range(10, steps + 1, 10):
+        loss = 2.4 * (1.0 - step / steps) + 0.1
+        row: dict[str, Any] = {
+            "step": step,
+            "epoch": step / 50,
+            "split": "train",
+            "loss": loss,
+            "top1_error": min(0.9, loss / 2.4),
+            "update_ratios": dict.fromkeys(LAYERS, 2e-3),
+            "batch_mixing": 1.0,
+            "images_per_second": 100.0,
+            "data_wait_fraction": 0.01,
+        }
+        if step == 10 or step % 50 == 0:
+            row |= {"signal": 0.1, "dead_units": {"relu3": 0.1, "relu7": 0.3}}
+        rows.append(row)
+        if step % 50 == 0:
+            rows.append(
+                {
+                    "step": step,
+                    "epoch": step / 50,
+                    "split": "val",
+                    "loss": loss + 0.1,
+                    "top1_error": min(0.9, loss / 2.4 + 0.05),
+                }
+            )
+    return rows
+
+
+def stuck(**changes: Any) -> list[dict[str, Any]]:
+    """A run that stays at the loss of guessing, with changes in every training row."""
+    rows = []
+    for row in healthy():
+        at_chance = {**row, "loss": 2.303, "top1_error": 0.9}
+        rows.append({**at_chance, **changes} if row["split"] == "train" else at_chance)
+    return rows
+
+
+def names(rows: list[dict[str, Any]], facts: Facts = EVEN, ended: bool = True) -> list[str]:
+    return [finding.name for finding in check_run(rows, facts, ended)]
+
+
+def test_the_healthy_are_left_in_peace_at_every_moment() -> None:
+    rows = healthy()
+    for end in range(len(rows) + 1):
+        assert names(rows[:end], ended=False) == []
+    assert names(rows) == []
+    # Those that begin slowly are too: at the loss of guessing for three epochs.
+    slow = [{**row, "loss": 2.5} if row["epoch"] < 3 else row for row in rows]
+    for end in range(len(rows) + 1):
+        assert names(slow[:end], ended=False) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [
+        (stuck(loss=None), "rate-too-high"),
+        (stuck(update_ratios=dict.fromkeys(LAYERS, 0.1)), "rate-too-high"),
+        (stuck(update_ratios=dict.fromkeys(LAYERS, 2e-5)), "rate-too-low"),
+        (stuck(signal=1e-4), "drowned-signal"),
+        (stuck(dead_units={"relu2": 0.0, "relu6": 0.97}), "dead-relus"),
+        (stuck(batch_mixing=0.15), "not-shuffled"),
+        (stuck(), "labels-do-not-fit"),
+    ],
+)
+def test_each_sickness_is_named_alone(rows: list[dict[str, Any]], name: str) -> None:
+    found = check_run(rows, EVEN, ended=True)
+    assert [finding.name for finding in found] == [name]
+    assert found[0].severity == "error"
+    assert found[0].cause
+    assert found[0].mend
+    assert "\n" not in found[0].line()
+
+
+def test_the_rate_to_try_is_a_tenth_or_ten_times() -> None:
+    too_high = check_run(stuck(update_ratios=dict.fromkeys(LAYERS, 0.1)), EVEN)
+    assert "--lr 0.001" in too_high[0].mend
+    too_low = check_run(stuck(update_ratios=dict.fromkeys(LAYERS, 2e-5)), EVEN)
+    assert "--lr 0.1" in too_low[0].mend
+
+
+def test_memorised_labels_do_not_fit_either() -> None:
+    rows = [row if row["split"] == "train" else {**row, "top1_error": 0.9} for row in healthy()]
+    assert names(rows) == ["labels-do-not-fit"]
+
+
+def test_a_class_that_dominates_is_named_from_the_first_row_on() -> None:
+    skewed = Facts(0.01, np.array([0.99, 0.01]), validation_images=100)
+    assert names(healthy()[:1], skewed, ended=False) == ["one-class-dominates"]
+    assert skewed.blind_error == pytest.approx(0.01)
+    assert skewed.chance_loss == pytest.approx(0.056, abs=1e-3)
+
+
+def test_over_fitting_needs_a_gap_and_a_loss_that_rises_again() -> None:
+    rows = [
+        row
+        if row["split"] == "train"
+        else {**row, "top1_error": 0.5, "loss": 1.5 if row["epoch"] == 3 else 2.5}
+        for row in healthy()
+    ]
+    (finding,) = check_run(rows, EVEN, ended=True)
+    assert finding.name == "over-fitting"
+    assert "epoch 3" in finding.cause
+    assert names([{**r, "loss": 1.5} if r["split"] == "val" else r for r in rows]) == []
+
+
+def test_waiting_for_data_is_a_note_and_only_after_a_while() -> None:
+    rows = [{**row, "data_wait_fraction": 0.6} for row in healthy()]
+    assert names(rows) == ["data-bound"]
+    assert names(rows[:10], ended=False) == []
+
+
+def test_shares_are_those_of_the_classes() -> None:
+    assert shares(np.array([0, 0, 2, 2]), 4).tolist() == [0.5, 0.0, 0.5, 0.0]

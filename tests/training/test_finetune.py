@@ -1,0 +1,101 @@
+"""A run that begins with another one's weights."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet.config import Config, OptimizerConfig
+from alexnet.errors import UserError
+from alexnet.model.network import AlexNet
+from alexnet.model.variants import VARIANTS
+from alexnet.model.weights import load, save_weights
+from alexnet.training.finetune import begin_with, freeze, network_of, with_layer_rates
+from alexnet.training.run import resolve_config, train
+
+_TINY = (
+    *("model.width=0.03125", "model.image_size=64", "data.size=72", "train.alarm=false"),
+    *("train.batch_size=16", "train.device=cpu", "optimizer.lr=0.002", "train.epochs=1"),
+)
+
+
+def network(classes: tuple[str, ...], seed: int) -> AlexNet:
+    model = AlexNet(replace(VARIANTS["paper"], image_size=64, hidden=16), len(classes), seed=seed)
+    model.classes = classes
+    return model
+
+
+def test_the_head_goes_by_class_name(tmp_path: Path) -> None:
+    base = network(("cat", "dog", "owl"), 1)
+    base.mean.fill_(77.0)
+    save_weights(tmp_path / "weights.safetensors", base)
+    new = network(("dog", "emu", "cat"), 2)
+    untouched = new.fc8.weight[1].clone()
+    shared = begin_with(new, tmp_path)
+    assert shared == ["dog", "cat"]
+    assert torch.equal(new.fc8.weight[0], base.fc8.weight[1])
+    assert torch.equal(new.fc8.weight[2], base.fc8.weight[0])
+    assert torch.equal(new.fc8.bias[2], base.fc8.bias[0])
+    assert torch.equal(new.fc8.weight[1], untouched)
+    assert torch.equal(new.conv3.weight, base.conv3.weight)
+    assert torch.equal(new.mean, base.mean)
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    save_weights(tmp_path / "weights.safetensors", network(("a", "b"), 1))
+    wider = AlexNet(replace(VARIANTS["paper"], image_size=64, hidden=32), 2)
+    with pytest.raises(UserError, match="first difference: fc6"):
+        begin_with(wider, tmp_path)
+    with pytest.raises(UserError, match="no run or weights file"):
+        begin_with(wider, tmp_path / "nowhere")
+
+
+def test_frozen_means_from_the_first_epoch_to_the_last() -> None:
+    model = network(("a", "b"), 0)
+    rules = (("conv1", 1, 0.0), ("conv2", 3, 0.0), ("conv3", 1, 0.0), ("conv3", 2, 1.0))
+    config = Config(optimizer=OptimizerConfig(layer_rates=rules))
+    assert freeze(model, config) == ["conv1"]
+    assert not model.conv1.weight.requires_grad
+    assert model.conv2.weight.requires_grad
+
+
+def test_rates_of_layers_win_over_those_that_are_there() -> None:
+    config = Config(optimizer=OptimizerConfig(layer_rates=(("fc8", 1, 10.0), ("conv1", 5, 0.1))))
+    changed = with_layer_rates(config, ("conv1,conv2",), ("fc8=3",))
+    assert changed.optimizer.layer_rates == (
+        ("conv1", 1, 0.0),
+        ("conv2", 1, 0.0),
+        ("fc8", 1, 3.0),
+    )
+    with pytest.raises(UserError, match="LAYER=FACTOR"):
+        with_layer_rates(config, (), ("fc8",))
+    with pytest.raises(UserError, match="conv9"):
+        with_layer_rates(config, ("conv9",), ())
+
+
+def test_a_run_from_another_run(
+    image_folder: Path, tmp_path: Path, new_image_folder: Callable[..., Path]
+) -> None:
+    base = Path(train(str(image_folder), out=tmp_path / "base", assignments=_TINY)["run"])
+    assert network_of(base)[1] == 72
+    other = new_image_folder(classes=("cyan", "red"), count=12)
+    config = resolve_config(
+        str(other), None, ["train.epochs=1", "train.alarm=false"], None, str(base)
+    )
+    assert config.recipe == "finetune"
+    assert config.model.width == 0.03125
+    assert config.optimizer.lr == pytest.approx(0.0025 / 10)
+    assert config.optimizer.layer_rates == (("fc8", 1, 10.0),)
+    config = with_layer_rates(config, ("conv1,conv2,conv3,conv4,conv5",), ())
+    run = Path(train(out=tmp_path / "run", config=config)["run"])
+    before, after = load(base), load(run)
+    assert after.classes == ("cyan", "red")
+    for name in ("conv1", "conv3", "conv5"):
+        weights = [model.get_submodule(name).weight for model in (before, after)]
+        assert torch.equal(*weights)
+    assert not torch.equal(before.fc6.weight, after.fc6.weight)
+    assert torch.equal(before.mean, after.mean)
+    assert json.loads((run / "config.json").read_text())["train"]["init"] == str(base)

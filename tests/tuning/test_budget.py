@@ -1,0 +1,70 @@
+"""A budget: how it is read, and that what is planned ends in it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alexnet.config import override
+from alexnet.errors import UserError
+from alexnet.recipes import DataFacts, default
+from alexnet.tuning.budget import Costs, fit_to_budget, plan_epochs, read_duration
+
+CONFIG = default(DataFacts(1000, 10, mirror=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("1d", 86400), ("1.5h", 5400)],
+)
+def test_reads_times(text: str, seconds: float) -> None:
+    assert read_duration(text) == seconds
+    assert read_duration("45") == 45 * 60
+
+
+@pytest.mark.parametrize("text", ["", "soon", "30 m", "m30", "-3m", "3x"])
+def test_other_words_are_no_times(text: str) -> None:
+    with pytest.raises(UserError, match="--budget wants a time"):
+        read_duration(text)
+
+
+@given(
+    st.floats(60, 100_000),
+    st.floats(0.001, 2.0),
+    st.floats(1e-4, 0.05),
+    st.integers(20, 100_000),
+)
+def test_what_is_planned_ends_in_the_budget(
+    seconds: float, step: float, image: float, train: int
+) -> None:
+    validation = train // 5
+    costs = Costs(step, image, 1e-4)
+    try:
+        planned = plan_epochs(CONFIG, seconds, costs, train, validation)
+    except UserError:
+        fixed = 8.0 + (train + validation) * 1e-4 + validation * image
+        assert 0.92 * seconds - fixed < step
+        return
+    steps = -(-train // CONFIG.train.batch_size)
+    if planned.train.steps is not None:
+        assert planned.train.epochs == 1
+        assert planned.train.steps < steps
+        time = planned.train.steps * step + validation * image
+    else:
+        time = planned.train.epochs * (steps * step + validation * image)
+        one_more = time + steps * step + validation * image
+        # Nothing that fits is given away, unless it would be far more than is chosen without.
+        slack = 1e-4 * (train + validation) + validation * image + 8.0
+        assert planned.train.epochs == 3 * CONFIG.train.epochs or one_more > 0.92 * seconds - slack
+    assert time <= max(0.92 * seconds, step + validation * image)
+
+
+def test_a_warm_up_does_not_eat_a_short_run() -> None:
+    planned = plan_epochs(CONFIG, 120, Costs(0.3, 0.01, 0.0), 1000, 200)
+    assert planned.train.epochs < 12
+    assert planned.schedule.warmup_epochs <= max(0.5, 0.15 * planned.train.epochs)
+
+
+def test_the_user_cannot_say_both() -> None:
+    config = override(CONFIG, ["train.epochs=3"])
+    with pytest.raises(UserError, match="leave out --epochs"):
+        fit_to_budget(config, 100, ["train.epochs=3"])

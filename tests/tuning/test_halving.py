@@ -1,0 +1,110 @@
+"""Halving that promotes only what is certain: the same trials for any number of workers."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alexnet.tuning.halving import Plan, Score, Trial, best, hopeless, next_job, rungs_of
+
+
+def simulate(plan: Plan, quality: list[list[float]], workers: int, seed: int) -> list[list[int]]:
+    """Which trials reach each rung, when that many workers end their jobs in random order.
+
+    Args:
+        plan: of the study.
+        quality: for each trial its error at each rung.
+        workers: how many.
+        seed: of the order.
+    """
+    chance = random.Random(seed)
+    trials: dict[int, Trial] = {}
+    busy: list[int] = []
+    reached: list[list[int]] = [[] for _ in plan.rungs]
+    while True:
+        job = next_job(list(trials.values()), busy, plan)
+        if job.kind == "new":
+            number = len(trials)
+            trials[number] = Trial(number, {})
+            busy.append(number)
+        elif job.kind in ("train", "promote"):
+            assert job.trial is not None
+            number = job.trial.number
+            assert number not in busy
+            if job.kind == "promote":
+                trials[number] = Trial(number, {}, job.trial.target + 1, job.trial.scores)
+            busy.append(number)
+        if job.kind == "done":
+            assert not busy
+            return reached
+        # A worker ends, or is killed: then its trial is neither busy nor arrived.
+        if job.kind == "wait" or len(busy) == workers:
+            number = busy.pop(chance.randrange(len(busy)))
+            if chance.random() < 0.2:
+                continue
+            trial = trials[number]
+            assert not trial.arrived
+            reached[trial.target].append(number)
+            scores = {**trial.scores, trial.target: Score(quality[number][trial.target], 0.0)}
+            trials[number] = Trial(number, {}, trial.target, scores)
+
+
+def synchronous(plan: Plan, quality: list[list[float]]) -> list[list[int]]:
+    """The oracle: rung after rung, all at once."""
+    there = list(range(plan.trials))
+    reached = []
+    for rung in range(len(plan.rungs)):
+        reached.append(sorted(there))
+        places = max(1, plan.trials // plan.keep ** (rung + 1))
+        there = sorted(there, key=lambda number: (quality[number][rung], number))[:places]
+    return reached
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 20), st.integers(1, 5), st.integers(0, 1000), st.integers(2, 4))
+def test_any_number_of_workers_trains_the_same_trials_once(
+    trials: int, workers: int, seed: int, keep: int
+) -> None:
+    plan = Plan(trials, (1, 3, 9), keep)
+    chance = random.Random(seed)
+    quality = [[chance.choice((0.1, 0.2, 0.3, chance.random()))] * 3 for _ in range(trials)]
+    reached = simulate(plan, quality, workers, seed)
+    assert all(len(set(numbers)) == len(numbers) for numbers in reached)
+    assert [sorted(numbers) for numbers in reached] == synchronous(plan, quality)
+    before = (0, *plan.rungs)
+    epochs = sum(len(n) * (plan.rungs[r] - before[r]) for r, n in enumerate(reached))
+    assert epochs == plan.epochs()
+
+
+def test_a_third_of_the_work_or_less() -> None:
+    plan = Plan(30, rungs_of(38))
+    assert plan.rungs == (4, 13, 38)
+    assert plan.epochs() == 30 * 4 + 10 * 9 + 3 * 25
+    assert plan.share() == pytest.approx(285 / 1140)
+
+
+def test_short_trainings_have_fewer_rungs() -> None:
+    assert rungs_of(1) == (1,)
+    assert rungs_of(3) == (1, 3)
+    assert rungs_of(6) == (1, 2, 6)
+    assert rungs_of(18) == (2, 6, 18)
+
+
+def test_hopeless_trials_are_those_that_enough_others_have_passed() -> None:
+    plan = Plan(6, (1, 3))  # two go on
+    trials = [Trial(n, {}, 0, {0: Score(0.1 * n, 0.0)}) for n in range(4)]
+    assert [hopeless(trials, trial, plan) for trial in trials] == [False, False, True, True]
+    running = Trial(0, {}, 1, {0: Score(0.0, 0.0)})
+    assert not hopeless(trials, running, plan)
+
+
+def test_failed_trials_take_no_place() -> None:
+    plan = Plan(3, (1, 3))
+    failed = [Trial(n, {}, 0, {0: Score(1.0, 1e9)}, "collapsed") for n in range(2)]
+    good = Trial(2, {}, 0, {0: Score(0.5, 1.0)})
+    assert next_job([*failed, good], [], plan).trial == good
+    assert best([*failed, good]) == good
+    assert best(failed) is None
+    everything = [Trial(n, {}, 0, {0: Score(1.0, 1e9)}, "collapsed") for n in range(3)]
+    assert next_job(everything, [], plan).kind == "done"

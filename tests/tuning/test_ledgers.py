@@ -1,0 +1,79 @@
+"""Both ledgers keep the same study."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alexnet.errors import UserError
+from alexnet.recipes import DataFacts, default
+from alexnet.tuning.halving import Plan, Score
+from alexnet.tuning.ledger import FolderLedger, Ledger
+from alexnet.tuning.space import point_of, space_around
+
+CONFIG = default(DataFacts(1000, 10, mirror=True))
+SPACE = space_around(CONFIG)
+FIRST = point_of(SPACE, CONFIG)
+PLAN = Plan(6, (1, 3, 9))
+
+
+def _folder(path: Path) -> Ledger:
+    return FolderLedger(path, SPACE, 0)
+
+
+def _journal(path: Path) -> Ledger:
+    optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
+    return optuna_ledger.OptunaLedger(path, "journal", SPACE, 0, PLAN)
+
+
+def _sqlite(path: Path) -> Ledger:
+    optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
+    return optuna_ledger.OptunaLedger(path, f"sqlite:///{path}/study.db", SPACE, 0, PLAN)
+
+
+@pytest.mark.parametrize("make", [_folder, _journal, _sqlite])
+def test_what_is_written_is_read_again(make: Callable[[Path], Ledger], tmp_path: Path) -> None:
+    ledger = make(tmp_path)
+    trials = [ledger.new(FIRST) for _ in range(4)]
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert trials[0].point == FIRST
+    assert len({tuple(trial.point.items()) for trial in trials}) == 4
+    ledger.report(trials[0], 0, Score(0.5, 1.5))
+    ledger.report(trials[0], 0, Score(0.5, 1.5))  # a worker was killed after reporting
+    ledger.set_target(trials[0], 1)
+    ledger.report(trials[1], 0, Score(1.0, 1e9), "collapsed")
+    again = make(tmp_path)
+    seen = again.trials()
+    assert [trial.number for trial in seen] == [0, 1, 2, 3]
+    assert seen[0].scores == {0: Score(0.5, 1.5)}
+    assert seen[0].target == 1
+    assert not seen[0].arrived
+    assert seen[1].failure == "collapsed"
+    assert seen[2].scores == {}
+    assert [t.point for t in seen] == [t.point for t in trials]
+    done = again.set_target(again.report(seen[0], 1, Score(0.4, 1.0)), 2)
+    done = again.report(done, 2, Score(0.3, 0.9))
+    again.close()
+    assert make(tmp_path).trials()[0].scores[2] == Score(0.3, 0.9)
+
+
+def test_optuna_learns_from_paused_trials(tmp_path: Path) -> None:
+    """The error is the distance of the rate from a hidden best: late trials are nearer to it."""
+    ledger = _journal(tmp_path)
+    hidden = CONFIG.optimizer.lr * 4
+    distances = []
+    for _ in range(40):
+        trial = ledger.new(FIRST)
+        ratio = trial.point["optimizer.lr"] / hidden
+        distance = max(ratio, 1 / ratio)
+        distances.append(distance)
+        ledger.report(trial, 0, Score(1.0 - 1.0 / distance, 1.0))
+    early, late = sorted(distances[1:9])[4], sorted(distances[-12:])[6]
+    assert late < early
+    assert late < 2.0
+
+
+def test_a_storage_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
+    with pytest.raises(UserError, match="cannot open the storage"):
+        optuna_ledger.OptunaLedger(tmp_path, "sqlite:////nowhere/at/all.db", SPACE, 0, PLAN)

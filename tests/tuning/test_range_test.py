@@ -1,0 +1,74 @@
+"""The rate range test: what it reads off, and that nothing is left of it."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet.config import ModelConfig, override
+from alexnet.data.batches import training_batches
+from alexnet.parallel.world import make_world
+from alexnet.recipes import DataFacts, default
+from alexnet.training.data import load_data
+from alexnet.tuning.range_test import judge, range_test, save_plot, smoothed
+from alexnet.tuning.setup import Bench, new_bench, train_step
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    config = override(
+        default(DataFacts(1463, 10, mirror=False, crop=False)),
+        [
+            *("model.width=0.0625", "model.initial_scale=5", "model.image_size=48"),
+            *("data.size=54", "train.device=cpu", "train.precision=fp32", "augment.color=none"),
+        ],
+    )
+    assert isinstance(config.model, ModelConfig)
+    world = make_world("cpu", "fp32")
+    return new_bench(config, world, load_data(config, world))
+
+
+def test_the_state_is_restored_to_the_bit(bench: Bench) -> None:
+    """Also in the middle of a training, whose next step is as if nothing had happened."""
+    batches = list(training_batches(bench.feed, 0, 3, 1))
+    for step in range(2):
+        train_step(bench, step, batches[step], 0.001)
+    before = {name: tensor.clone() for name, tensor in bench.state.tensors().items()}
+    test = range_test(bench, steps=12)
+    after = bench.state.tensors()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    train_step(bench, 2, batches[2], 0.001)
+    moved = {name: tensor.clone() for name, tensor in bench.state.tensors().items()}
+    bench.state.restore(bench.state.position, before)
+    train_step(bench, 2, batches[2], 0.001)
+    assert all(torch.equal(moved[n], tensor) for n, tensor in bench.state.tensors().items())
+    assert test.rates == sorted(test.rates)
+
+
+def test_the_suggestion_is_where_updates_are_healthy() -> None:
+    rates = np.geomspace(1e-5, 1e-1, 60).tolist()
+    losses = [2.3] * 60
+    suggested = judge(rates, losses, [rate * 0.5 for rate in rates], 10).suggested
+    assert suggested == pytest.approx(0.008, rel=0.02)
+
+
+def test_a_loss_that_breaks_out_is_an_upper_bound() -> None:
+    rates = np.geomspace(1e-5, 1e-1, 60).tolist()[:40]
+    losses = [2.3] * 36 + [9.0, 30.0, 100.0, math.inf]
+    test = judge(rates, losses, [rate * 0.05 for rate in rates], 10)
+    assert test.breaks_at == rates[-1]
+    assert test.suggested <= rates[-1] / 4 * 1.05
+    assert "breaks out" in test.reason
+
+
+def test_smoothing_is_free_of_its_beginning() -> None:
+    assert smoothed([3.0, 3.0, 3.0]) == pytest.approx([3.0] * 3)
+
+
+def test_the_plot_is_written(bench: Bench, tmp_path: Path) -> None:
+    test = range_test(bench, steps=6)
+    save_plot(test, tmp_path / "range.png")
+    assert (tmp_path / "range.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,91 @@
+"""`alexnet tune`, `train --init` and `train --budget` as people use them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alexnet.cli import run as command
+from alexnet.tuning import budget, search
+from alexnet.tuning.budget import Costs
+from alexnet.tuning.page import explained
+from alexnet.tuning.space import Range
+
+_TINY = (
+    *("--set", "model.width=0.03125", "--set", "model.image_size=48", "--set", "data.size=54"),
+    *("--set", "train.alarm=false", "--batch-size", "16", "--lr", "0.002", "--device", "cpu"),
+)
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert command([str(argument) for argument in arguments]) == code
+    captured = capsys.readouterr()
+    return json.loads(captured.out) if code == 0 else captured.err.splitlines()[-1]
+
+
+def test_the_range_test_ends_in_a_rate_and_a_plot(
+    image_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "speeds", lambda config: {16: 90.0, 32: 140.0, 64: 141.0})
+    said = call(capsys, "tune", image_folder, "--range", "--out", tmp_path, *_TINY, "--json")
+    assert (tmp_path / "range.png").exists()
+    assert said["plot"] == str(tmp_path / "range.png")
+    assert said["fastest_batch_size"] == 32
+    assert said["suggested_lr"] > 0
+    assert len(said["rates"]) == len(said["losses"]) == len(said["updates"])
+
+
+def test_a_budget_plans_the_run_and_the_study(
+    image_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (budget, search):
+        monkeypatch.setattr(module, "measure_costs", lambda *things: Costs(1.0, 0.01, 0.001))
+    config = call(capsys, "train", image_folder, *_TINY, "--budget", "1m", "--dry-run")
+    assert config["train"]["epochs"] == int((0.92 * 60 - 8.39) / 4.3)
+    error = call(capsys, "train", image_folder, "--budget", "1m", "--epochs", "2", code=2)
+    assert "leave out --epochs" in error
+    small = ("--epochs", "2", "--budget", "20s", "--out", tmp_path / "study")
+    assert "only" in call(capsys, "tune", image_folder, *_TINY, *small, code=2)
+    both = ("--trials", "3", "--budget", "20m", "--out", tmp_path / "study")
+    assert "give one of them" in call(capsys, "tune", image_folder, *_TINY, *both, code=2)
+
+
+def test_a_run_begins_with_another_one(
+    image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    call(capsys, "train", image_folder, "--out", base, *_TINY, "--steps", "3", "--json")
+    tuned = ("--init", base, "--freeze", "conv1,conv2", "--layer-rate", "fc8=5", "--steps", "2")
+    alarm = ("--set", "train.alarm=false", "--device", "cpu")
+    said = call(capsys, "train", image_folder, "--out", tmp_path / "run", *tuned, *alarm, "--json")
+    assert said["steps"] == 2
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["recipe"] == "finetune"
+    assert ["conv2", 1, 0.0] in config["optimizer"]["layer_rates"]
+    assert ["fc8", 1, 5.0] in config["optimizer"]["layer_rates"]
+    error = call(capsys, "train", "--resume", tmp_path / "run", "--init", base, code=2)
+    assert "--resume continues" in error
+
+
+def test_what_is_no_study_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], image_folder: Path
+) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    error = call(capsys, "tune", image_folder, "--out", tmp_path, code=2)
+    assert "is no study" in error
+
+
+def test_the_built_in_importance_finds_what_decides() -> None:
+    space = (Range("optimizer.lr", 0, 1), Range("model.dropout", 0, 1))
+    points = [{"optimizer.lr": i / 29, "model.dropout": (7 * i % 30) / 29} for i in range(30)]
+    shares = explained(points, [abs(p["optimizer.lr"] - 0.1) for p in points], space)
+    assert shares["optimizer.lr"] > 0.7
+    assert shares["model.dropout"] < 0.1
