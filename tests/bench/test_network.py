@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alexnet.bench import network
+from alexnet.bench import network, turns
 from alexnet.bench.ceilings import inference_operations, training_operations
 from alexnet.bench.forms import Form, fastest
 from alexnet.bench.measure import Share, interleaved, table
@@ -46,7 +46,9 @@ def test_operations_of_a_step() -> None:
     assert training_operations(layers) == 6 * 724_406_816 - 2 * conv1
 
 
-def test_rows_and_ratios() -> None:
+def test_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "matmul_ceiling", lambda *given: lambda: 1e12)
+    monkeypatch.setattr(turns, "choose_forms", lambda *given: {})  # takes seconds, once
     plan = NetworkPlan("paper", peers=False, batch_size=1, steps=1, rounds=2)
     world = make_world("cpu", "fp32")
     (training,) = bench_training(plan, world)

@@ -56,6 +56,7 @@ def test_a_ratio_does_not_know_the_unit(values: list[float], unit: float) -> Non
     ([], [1.0], "not measured"),
     ([2.0], [1.0], "in the paper's direction in the runs so far"),
     ([1.0], [2.0], "against the paper in the runs so far"),
+    ([2.0], [2.0], "no difference in the runs so far"),
     ([5.0, 5.1], [1.0, 1.1], "confirmed"),
     ([1.0, 1.1], [5.0, 5.1], "contradicted"),
     ([1.0, 9.0], [2.0, 7.0], "not resolved"),

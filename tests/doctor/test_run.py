@@ -16,8 +16,6 @@ from broken_runs import BREAKS, HEALTHY, make_run
 # `python tests/broken_runs.py`, with the result in benchmarks/.
 _QUICK = {
     "rate-too-high": True,
-    "drowned-signal": True,
-    "dead-relus": True,
     "wrong-mean": False,
     "not-shuffled": True,
 }
@@ -32,8 +30,7 @@ def test_a_broken_run_is_named_and_the_watch_says_so(name: str, tmp_path: Path) 
     found = examine_run(run).findings
     assert found[0].severity == "error"
     assert name in [finding.name for finding in found]
-    others = {"low-contrast"} if name == "drowned-signal" else set()
-    assert {finding.name for finding in found} - {name} <= others
+    assert {finding.name for finding in found} == {name}
     assert (name in [finding.name for finding in read_findings(run)]) == _QUICK[name]
 
 

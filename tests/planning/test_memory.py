@@ -64,8 +64,9 @@ def test_the_paper_by_hand() -> None:
     assert half.activations < 0.6 * memory.activations
 
 
-@pytest.mark.parametrize(("width", "batch_size"), [(1.0, 4), (0.25, 48)])
-def test_the_plan_is_within_15_percent_of_a_measured_peak(width: float, batch_size: int) -> None:
+def test_the_plan_is_within_15_percent_of_a_measured_peak() -> None:
+    """A quarter of the width with many images, where activations are most of it."""
+    width, batch_size = 0.25, 48
     world = make_world("cpu", "fp32")
     variant = scaled(VARIANTS["paper"], width)
     planned = step_memory(variant, batch_size, "fp32", 1000, fusion_on(world)).total

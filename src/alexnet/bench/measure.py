@@ -112,7 +112,11 @@ def write_results(
     """Write WHAT_PROCESSOR_DATE.json and .md below `out`; returns the path of the JSON file."""
     out.mkdir(parents=True, exist_ok=True)
     date = datetime.now(UTC).date().isoformat()
-    hardware = environment["device"] if environment["device"] != "cpu" else environment["processor"]
+    hardware = (
+        environment["device"]
+        if environment["device"] != "cpu"
+        else f"{environment['processor']} {environment['vectors']}"  # one name, several makes
+    )
     slug = "-".join("".join(c if c.isalnum() else " " for c in str(hardware).lower()).split())
     name = f"{what}_{slug}-{environment['cores']}-cores_{date}"
     document = {
@@ -142,7 +146,9 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def _page(document: Mapping[str, Any], rows: Sequence[Row]) -> str:
     environment = document["environment"]
-    facts = ", ".join(f"{key} {environment[key]}" for key in ("processor", "cores", "device"))
+    facts = ", ".join(
+        f"{key} {environment[key]}" for key in ("processor", "vectors", "cores", "device")
+    )
     versions = ", ".join(f"{key} {environment[key]}" for key in ("python", "torch", "pillow"))
     head = [f"# {document['date']}: `{document['command']}`", "", facts, "", versions, ""]
     return "\n".join([*head, *table(rows)]) + "\n"

@@ -74,7 +74,8 @@ def verdict_on(difference: Quantity, expected: str, neutral: float = 0.0) -> str
     if difference.mean is None:
         return f"{expected}: not measured yet"
     if difference.low is None or difference.high is None:
-        side = "in the paper's direction" if difference.mean > neutral else "against the paper"
+        sides = ("against the paper", "no difference", "in the paper's direction")
+        side = sides[1 + (difference.mean > neutral) - (difference.mean < neutral)]
         return f"{expected}: {side} in the runs so far, too few for an interval"
     if difference.low > neutral:
         return f"{expected}: confirmed in direction (the interval excludes {neutral:g})"

@@ -66,7 +66,7 @@ SCALES = {
             "smoke",
             seeds=1,
             photographs=Photographs(64, 72, 1 / 32, epochs=1, batch_size=16, lr=0.002, steps=6),
-            cifar=Cifar(width=0.25, epochs_18=1, epochs_11=1, goal=0.85, most_epochs=1, steps=6),
+            cifar=Cifar(width=0.25, epochs_18=1, epochs_11=1, goal=0.95, most_epochs=1, steps=6),
         ),
         Scale(
             "cpu",

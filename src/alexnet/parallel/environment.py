@@ -24,6 +24,7 @@ def describe_environment(world: World) -> dict[str, Any]:
         "pillow": PIL.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),  # AVX2, AVX512, …
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": _device(world.device),
