@@ -15,6 +15,8 @@ from alexnet.data.pixels import images_in_memory
 from alexnet.draws import sample_keys
 from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import evaluate_model
+from alexnet.model.build import build_network
+from alexnet.model.catalog import ALL_VARIANTS
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import resolve
 from alexnet.parallel.layouts import Placed, place, resolve_layout
@@ -246,6 +248,9 @@ def test_evaluation_is_the_same_to_the_bit_at_one_two_and_three_processes() -> N
         ("columns", "caffe", 2, "normalises across"),
         ("columns", "one-tower", 2, "one column"),
         ("columns", "paper", 3, "multiple of 2"),
+        ("columns", "without-conv3", 2, "other layers"),
+        ("hybrid", "no-exchange", 2, "--layout data"),
+        ("hybrid", "cifar-18", 2, "--layout data"),
         ("data", "paper", 1, "--devices"),
         ("one", "paper", 2, "--layout auto"),
     ],
@@ -254,7 +259,7 @@ def test_impossible_layouts_are_refused(
     layout: str, variant: str, processes: int, what: str
 ) -> None:
     with torch.device("meta"):
-        model = AlexNet(variant, seed=None)
+        model = build_network(ALL_VARIANTS[variant], 10, seed=None)
     with pytest.raises(UserError, match=what):
         resolve_layout(layout, model, processes)
 
@@ -262,6 +267,9 @@ def test_impossible_layouts_are_refused(
 def test_auto_takes_the_layout_that_sends_least() -> None:
     with torch.device("meta"):
         paper, caffe = AlexNet("paper", seed=None), AlexNet("caffe", seed=None)
+        cifar = build_network(ALL_VARIANTS["cifar-18"], 10, seed=None)
     assert resolve_layout("auto", paper, 1) == "one"
+    assert resolve_layout("auto", cifar, 1) == "one"
+    assert resolve_layout("auto", cifar, 2) == "data"
     assert resolve_layout("auto", caffe, 2) == "hybrid"
     assert resolve_layout("auto", paper, 64, batch_size=64 * 1024) == "data"

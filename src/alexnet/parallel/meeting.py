@@ -16,7 +16,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
 
 _NAME = "alexnet/meeting"
 _PAUSE = 0.01  # seconds between two looks
@@ -33,7 +33,7 @@ def meet(store: Any, rank: int, size: int, timeout_seconds: float) -> Any:
         if rank == 0
         else _accept(store, rank, timeout_seconds)
     )
-    return dist.PrefixStore(f"{_NAME}/{name}", store)
+    return PrefixStore(f"{_NAME}/{name}", store)
 
 
 def _invite(store: Any, size: int, timeout_seconds: float) -> str:

@@ -114,6 +114,7 @@ def scaling_to_json(plan: ScalingPlan) -> dict[str, Any]:
         "machine": asdict(plan.machine) | {"source": plan.sources[0]},
         "link": asdict(plan.wire) | {"source": plan.sources[1]},
         "layout": plan.layout,
+        "images": plan.images,
         "rows": [
             asdict(row) | {"seconds": row.seconds, "images_per_second": row.images_per_second}
             for row in plan.rows

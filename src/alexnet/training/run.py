@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from alexnet.config import Config, override, read_config, setting
+from alexnet.config import Config, from_json, override, read_config, setting
 from alexnet.data.batches import TrainingFeed
 from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
@@ -26,7 +26,7 @@ from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.layouts import Placed, place
-from alexnet.parallel.world import World, make_world, starts
+from alexnet.parallel.world import World, make_world, started_rank, starts
 from alexnet.progress import say, stage
 from alexnet.recipes import DataFacts, find_recipe, reasons
 from alexnet.training.checkpoint import Position, load_checkpoint
@@ -80,6 +80,7 @@ def train(
     world = _world(config)
     with failing_clearly(world):
         created = world.is_first and str(create_run(config, None if out is None else Path(out)))
+        config = from_json(world.tell(config.to_json()))  # a budget is measured, and differs
         return _continue(Path(world.tell(created)), config, world, layout)
 
 
@@ -190,7 +191,7 @@ def resolve_config(
         config = replace(config, data=replace(config.data, source=_absolute(data)))
     chosen, config = config, override(config, assignments)
     resolve(config.model)  # raises early what cannot be built
-    if facts and chosen.recipe in ("default", "finetune"):
+    if facts and chosen.recipe in ("default", "finetune") and started_rank() == 0:
         for line in reasons(facts, chosen, config):
             say(line)
     return config
