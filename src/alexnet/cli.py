@@ -215,7 +215,7 @@ def _train_run(run: Path, devices: int | None, layout: str, as_json: bool) -> No
         return launch(["train", "--resume", str(run), *options], devices)
     from alexnet.training.run import resume
 
-    return _show_run(resume(run, layout), as_json)
+    return _show_run(resume(run, layout=layout), as_json)
 
 
 def _assignments(named: dict[str, Any]) -> list[str]:
