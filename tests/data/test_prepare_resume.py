@@ -242,7 +242,8 @@ def test_interrupted_from_the_keyboard(slow_source, slow_undisturbed, tmp_path):
 
 
 def test_a_worker_that_dies_is_one_line(slow_source, slow_undisturbed, tmp_path):
-    process = subprocess.Popen(command(slow_source, tmp_path / "set"), stderr=subprocess.PIPE)
+    line = command(slow_source, tmp_path / "set", workers=2)  # of which one is the process itself
+    process = subprocess.Popen(line, stderr=subprocess.PIPE)
     wait_for(lambda: shards_made(tmp_path / "set") >= 1, process)
     for worker in children(process):
         os.kill(worker, signal.SIGKILL)

@@ -22,8 +22,8 @@ _QUICK = (
     "train.precision=fp32",
 )
 _NETS = {
-    "columns": ("model.width=0.03125", "model.image_size=64", "data.size=72"),
-    "cifar": ("model.variant=cifar-18", "model.width=0.25", "data.size=32"),
+    "columns": ("default", "model.width=0.03125", "model.image_size=64", "data.size=72"),
+    "cifar": ("cifar-18", "model.width=0.25", "data.size=32"),
 }
 
 
@@ -32,7 +32,8 @@ def drawn(
     request: pytest.FixtureRequest, image_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ):  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp(request.param)
-    train(str(image_folder), "default", folder / "run", (*_QUICK, *_NETS[request.param]))
+    recipe, *changes = _NETS[request.param]
+    train(str(image_folder), recipe, folder / "run", (*_QUICK, *changes))
     result = draw(folder / "run", folder / "out", images=4)
     return request.param, folder / "out", result
 

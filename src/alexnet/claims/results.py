@@ -46,8 +46,9 @@ def write_result(
         "environment": environment,
         "date": datetime.now(UTC).date().isoformat(),
     }
-    write_text(path, json.dumps(document, indent=1) + "\n")
-    return document
+    text = json.dumps(document, indent=1) + "\n"
+    write_text(path, text)
+    return dict(json.loads(text))
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def layer_statistics(model: Network, seed: int, images: Tensor) -> list[LayerSta
 
 def statistics_figure(rows: list[LayerStatistics]) -> "Figure":
     """Size of the weights before and after, the outputs, and how often units answer."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure = new_figure(9.0, 2.9)
     weights, outputs, units = figure.subplots(1, 3)
@@ -87,6 +87,7 @@ def statistics_figure(rows: list[LayerStatistics]) -> "Figure":
     weights.plot([r.before for r in rows], places, "o", color=MUTED, label="at the start")
     weights.plot([r.after for r in rows], places, "s", color=BLUE, label="now")
     weights.set_xscale("log")
+    weights.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     weights.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     weights.xaxis.set_minor_formatter(NullFormatter())
     weights.legend(fontsize=7, frameon=False)
@@ -110,6 +111,7 @@ def statistics_figure(rows: list[LayerStatistics]) -> "Figure":
     )
     plain(units, "share of units that answer …")
     for axes in (weights, outputs, units):
-        axes.set_yticks(places, names)
+        shown = len(rows) if axes is not units else len(hidden)
+        axes.set_yticks(places[:shown], names[:shown])
         axes.invert_yaxis()
     return figure

@@ -31,14 +31,14 @@ def training_figure(rows: Sequence[Row]) -> "Figure":
     updates, dead, signal = figure.subplots(1, 3)
     _by_layer(updates, rows, "update_ratios")
     updates.set_yscale("log")
-    plain(updates, "size of an update over that of the weights")
+    plain(updates, "size of an update / of the weights")
     _by_layer(dead, rows, "dead_units")
     dead.set_ylim(-0.02, 1.02)
     plain(dead, "share of dead units")
     known = [(row["step"], row["signal"]) for row in rows if row.get("signal") is not None]
     signal.plot(*zip(*known, strict=True) if known else ([], []), color=INK, linewidth=1.3)
     signal.set_ylim(bottom=0.0)
-    plain(signal, "how much of the answer depends on the image")
+    plain(signal, "spread of the answers over images")
     for axes in (updates, dead, signal):
         axes.set_xlabel("step", fontsize=8, color=MUTED)
     figure.legend(
@@ -53,13 +53,13 @@ def _by_layer(axes: "Axes", rows: Sequence[Row], key: str) -> None:
     import matplotlib
 
     layers = list(dict.fromkeys(name for row in rows for name in row.get(key) or ()))
-    colors = matplotlib.colormaps["cividis"](np.linspace(0.0, 0.92, max(1, len(layers))))
-    for number, (layer, color) in enumerate(zip(layers, colors, strict=True)):
+    colors = matplotlib.colormaps["cividis"](np.linspace(0.0, 0.92, len(_MARKS)))
+    for number, layer in enumerate(layers):
         points = [(row["step"], row[key][layer]) for row in rows if layer in (row.get(key) or ())]
         every = max(1, len(points) // 6)
         axes.plot(
             *zip(*points, strict=True),
-            color=color,
+            color=colors[number % len(_MARKS)],
             label=layer,
             linewidth=1.2,
             marker=_MARKS[number % len(_MARKS)],

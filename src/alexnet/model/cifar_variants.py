@@ -135,7 +135,10 @@ def resolve_cifar(config: ModelConfig) -> CifarVariant:
     variant = CIFAR_VARIANTS[config.variant]
     for key in ("pooling", "columns", "dropout"):
         if getattr(config, key) is not None:
-            raise UserError(f"{variant.name} has no model.{key} to change; leave it out")
+            raise UserError(
+                f"{variant.name} has no model.{key}; leave it out, or take the net's own recipe: "
+                "--recipe cifar-18, cifar-13 or cifar-11"
+            )
     if config.weight_gain != 1.0:
         raise UserError(f"{variant.name} has no model.weight_gain to change; leave it out")
     if config.activation is not None:
