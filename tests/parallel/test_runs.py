@@ -163,7 +163,7 @@ def test_files_are_those_of_one_device(
 def test_killed_launchers_and_ranks(undisturbed: Path, image_folder: Path, tmp_path: Path) -> None:
     """A killed launcher leaves no orphans; a killed rank is started again with the others.
 
-    Three ranks are killed at random moments, or as many as ALEXNET_KILLS says.
+    One rank is killed at a random moment, or as many as ALEXNET_KILLS says, one after the other.
     """
     run = new_run(image_folder, tmp_path / "run")
     resumed = ("train", "--resume", run, "--layout", "columns")
@@ -175,7 +175,7 @@ def test_killed_launchers_and_ranks(undisturbed: Path, image_folder: Path, tmp_p
         for rank in ranks:
             wait_until_gone(rank)
     moments = random.Random(1)
-    kills = int(os.environ.get("ALEXNET_KILLS", "3"))
+    kills = int(os.environ.get("ALEXNET_KILLS", "1"))
     with torchrun(2, *resumed, restarts=kills) as process:
         before: set[int] = set()
         for _ in range(kills):
@@ -215,6 +215,7 @@ def test_a_stopped_run_goes_on_with_other_processes(
     assert losses(run) == pytest.approx(losses(undisturbed), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_hung_rank_is_noticed(image_folder: Path, tmp_path: Path) -> None:
     """One process is frozen; the other says so in one line once its patience has ended."""
     run = new_run(image_folder, tmp_path / "run", "train.timeout_seconds=15")
