@@ -148,7 +148,7 @@ def _begin_with(change: Callable[[AlexNet], None]) -> Callable[[Path], None]:
         data = training_data.load_data(config, world)
         state, _ = training_run._state(run, config, world, data)
         with torch.no_grad():
-            change(state.model)
+            change(state.network.outline)
         save_checkpoint(run / "checkpoints", Position(), state.tensors())
 
     return prepare

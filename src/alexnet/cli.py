@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from alexnet.errors import InterruptedRunError, UserError
+from alexnet.errors import InterruptedRunError, PartnerLostError, UserError
 
+_PARTNER_LOST = 1  # not the user's mistake: torchrun may start all processes again
 _USER_ERROR = 2
 _INTERRUPTED = 130
 
@@ -23,7 +24,12 @@ def main() -> None:
     """Run the command line; exit codes 0 done, 2 the user can mend it, 130 interrupted."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    sys.exit(run(arguments, debug))
+    code = run(arguments, debug)
+    if "alexnet.parallel.failure" in sys.modules:
+        from alexnet.parallel.failure import end_at_once
+
+        end_at_once(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str], debug: bool = False) -> int:
@@ -39,6 +45,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
             raise
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         return _complain(" ".join(text.split()), _USER_ERROR)
+    except PartnerLostError as lost:
+        return _complain(str(lost), _PARTNER_LOST)
     except InterruptedRunError as stopped:
         return _complain(str(stopped), _INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):
@@ -62,7 +70,8 @@ def _set_up_threads() -> None:
 
 
 def _complain(line: str, code: int) -> int:
-    print(f"alexnet: {line}", file=sys.stderr)
+    if line:  # else another process has said it
+        print(f"alexnet: {line}", file=sys.stderr)
     return code
 
 
@@ -104,6 +113,12 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 _device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=None, help="Where to compute."
 )
+_layout = click.option(
+    "--layout",
+    type=click.Choice(["auto", "one", "columns", "data", "hybrid"]),
+    default="auto",
+    help="How several devices share the network.",
+)
 _views = click.option(
     "--views",
     type=click.Choice(["1", "9", "10"]),
@@ -131,8 +146,8 @@ _views = click.option(
 @click.option("--variant", help="Which network; `alexnet info` lists them.")
 @click.option("--seed", type=int, help="Of weights, order, augmentation and dropout.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Of products.")
-@click.option("--devices", type=click.IntRange(1, 1), default=1, help="How many devices.")
-@click.option("--layout", type=click.Choice(["auto", "one"]), default="auto", help="On devices.")
+@click.option("--devices", type=click.IntRange(min=1), help="Processes to start, one a device.")
+@_layout
 @click.option("--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
 @_views
@@ -151,7 +166,7 @@ def train(
     changes: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
-    devices: int,
+    devices: int | None,
     layout: str,
     **named: Any,
 ) -> None:
@@ -168,13 +183,11 @@ def train(
                 "--resume continues a run with its own configuration; to change something, start "
                 f"a new run with --config {resume / 'config.json'}"
             )
-        from alexnet.training.run import resume as resume_run
-
-        return _show_run(resume_run(resume), as_json)
+        return _train_run(resume, devices, layout, as_json)
     from alexnet.config import read_config
     from alexnet.training.finetune import with_layer_rates
     from alexnet.training.run import create_run, resolve_config
-    from alexnet.training.run import resume as resume_run
+    from alexnet.training.run import train as train_run
 
     if recipe and config_file:
         raise UserError("--recipe and --config both say what to run; give one of them")
@@ -188,7 +201,21 @@ def train(
         config = fit_to_budget(config, read_duration(budget), assignments)
     if dry_run:
         return click.echo(config.to_json(), nl=False)
-    return _show_run(resume_run(create_run(config, out)), as_json)
+    if devices and devices > 1:
+        return _train_run(create_run(config, out), devices, layout, as_json)
+    return _show_run(train_run(config=config, out=out, layout=layout), as_json)
+
+
+def _train_run(run: Path, devices: int | None, layout: str, as_json: bool) -> None:
+    """Train a run that exists, here or in processes of their own."""
+    if devices and devices > 1:
+        from alexnet.parallel.launch import launch
+
+        options = ["--layout", layout, *(["--json"] if as_json else [])]
+        return launch(["train", "--resume", str(run), *options], devices)
+    from alexnet.training.run import resume
+
+    return _show_run(resume(run, layout=layout), as_json)
 
 
 def _assignments(named: dict[str, Any]) -> list[str]:
@@ -366,15 +393,61 @@ def info(
 )
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
 @click.option("--no-measure", is_flag=True, help="Time from matrix products, not from a step.")
+@click.option("--devices", type=click.IntRange(min=1), help="What up to so many would bring.")
+@_layout
+@click.option("--machine", default="measured", help="With --devices: measured here, or a name.")
+@click.option("--link", default="measured", help="With --devices: measured here, or a name.")
+@click.option("--weak", is_flag=True, help="With --devices: the batch is that of each device.")
 @_device
 @_as_json
-def plan(device: str | None, precision: str, as_json: bool, **options: Any) -> None:
-    """Say what training will need, before starting: memory, time, the largest batch that fits."""
+def plan(
+    device: str | None,
+    precision: str,
+    devices: int | None,
+    layout: str,
+    machine: str,
+    link: str,
+    weak: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say what training will need, before starting: memory, time, the largest batch that fits.
+
+    With --devices: what several devices would bring, and what the published records would take.
+    """
     from alexnet.parallel.world import make_world
+
+    world = make_world(device or "auto", precision)
+    if devices is not None:
+        from alexnet.planning.scaling_report import plan_scaling, scaling_lines, scaling_to_json
+
+        if options["image_size"] or options["no_measure"]:
+            raise UserError(
+                "--devices plans the variant's own image size; to measure nothing, name "
+                "--machine and --link in place of --no-measure"
+            )
+        scaled = plan_scaling(
+            world,
+            options["variant"],
+            options["classes"],
+            options["batch_size"],
+            devices,
+            layout,
+            machine,
+            link,
+            weak,
+            options["images"],
+        )
+        text = json.dumps(scaling_to_json(scaled)) if as_json else "\n".join(scaling_lines(scaled))
+        return click.echo(text)
+    if layout != "auto" or (machine, link, weak) != ("measured", "measured", False):
+        raise UserError(
+            "--layout, --machine, --link and --weak plan several devices; add --devices N"
+        )
     from alexnet.planning.plan import make_plan
     from alexnet.planning.report import plan_lines, plan_to_json
 
-    made = make_plan(make_world(device or "auto", precision), **options)
+    made = make_plan(world, **options)
     if as_json:
         return click.echo(json.dumps(plan_to_json(made)))
     return click.echo("\n".join(plan_lines(made)))
@@ -447,7 +520,9 @@ def doctor(what: str | None, as_json: bool) -> None:
 
 
 @verbs.command()
-@click.argument("what", type=click.Choice(["train", "infer", "data", "all"]), default="all")
+@click.argument(
+    "what", type=click.Choice(["train", "infer", "data", "scaling", "all"]), default="all"
+)
 @click.option("--variant", default="paper", help="Which network.  [paper]")
 @click.option("--images", type=click.Path(path_type=Path), help="Pictures; default: made here.")
 @click.option("--peers", is_flag=True, help="Measure what others offer in the same rounds.")
@@ -471,7 +546,13 @@ def bench(what: str, out: Path, device: str | None, as_json: bool, **options: An
     from alexnet.parallel.world import make_world
 
     world = make_world(device or "auto")
-    rows = measure(what, world, **options)
+    if what == "scaling":
+        from alexnet.planning.validation import bench_scaling
+
+        wanted = {key: options[key] for key in ("variant", "batch_size", "steps", "rounds")}
+        rows = bench_scaling(**wanted, world=world)
+    else:
+        rows = measure(what, world, **options)
     path = write_results(rows, what, describe_environment(world), out)
     if as_json:
         return click.echo(json.dumps(json.loads(path.read_text(encoding="utf-8"))["rows"]))

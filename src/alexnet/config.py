@@ -94,10 +94,12 @@ class AugmentConfig:
 class OptimizerConfig:
     """Section 5's update rule, or one of torch's."""
 
-    kind: Literal["2012", "sgd", "adamw"] = "2012"
+    kind: Literal["2012", "lars", "sgd", "adamw"] = "2012"
     lr: float = 0.01
     momentum: float = 0.9
-    weight_decay: float = 0.0005  # never on biases with kind "2012"
+    weight_decay: float = 0.0005  # never on biases with kinds "2012" and "lars"
+    lars_eta: float = 0.001  # lars: trust coefficient
+    lars_rule: Literal["scale", "clip"] = "scale"  # lars: the records' formula, or NVIDIA's LARC
     bias_lr_factor: float = 1.0  # the authors' files: 2.0
     # The bias rate follows the schedule down to this fraction of its start (authors: 0.1).
     bias_lr_floor: float = 0.0
@@ -112,6 +114,7 @@ class OptimizerConfig:
         _require(0.0 <= self.momentum < 1.0, "optimizer.momentum must be in [0, 1)")
         _require(self.weight_decay >= 0.0, "optimizer.weight_decay must not be negative")
         _require(self.bias_lr_factor >= 0.0, "optimizer.bias_lr_factor must not be negative")
+        _require(self.lars_eta > 0.0, "optimizer.lars_eta must be positive")
         for layer, _, factor in self.layer_rates:
             _require(layer in _LAYERS, unknown("layer in optimizer.layer_rates:", layer, _LAYERS))
             _require(factor >= 0.0, "optimizer.layer_rates must not be negative")
@@ -151,19 +154,27 @@ class TrainConfig:
 
     epochs: int = 90
     steps: int | None = None  # ends the run after so many steps, whatever epochs says
-    batch_size: int = 128
+    batch_size: int = 128  # images in an update, on all devices together
+    # Images that pass through a device at once; several passes make up the batch. None: all.
+    micro_batch_size: int | None = None
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     log_every_steps: int = 10
     evaluate_every_epochs: int = 1
     alarm: bool = True  # stop a run that visibly cannot learn
+    timeout_seconds: float = 600.0  # that a process may keep others waiting before they give up
     init: str | None = None  # a run or weights file whose weights this run begins with
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "train.epochs must be at least 1")
         _require(self.steps is None or self.steps >= 1, "train.steps must be at least 1")
         _require(self.batch_size >= 1, "train.batch_size must be at least 1")
+        _require(
+            self.micro_batch_size is None or self.micro_batch_size >= 1,
+            "train.micro_batch_size must be at least 1",
+        )
+        _require(self.timeout_seconds > 0.0, "train.timeout_seconds must be positive")
         _require(0 <= self.seed < 2**32, "train.seed must be in [0, 2^32)")
         _require(self.log_every_steps >= 1, "train.log_every_steps must be at least 1")
         _require(self.evaluate_every_epochs >= 1, "train.evaluate_every_epochs must be at least 1")

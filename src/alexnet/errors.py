@@ -12,5 +12,17 @@ class InterruptedRunError(Exception):
     """A run was asked to stop, and its state is saved; the command line exits with code 130."""
 
 
+class PartnerLostError(Exception):
+    """Another process of the run has gone or does not answer; a restart can go on from the save.
+
+    The command line prints it without a traceback and exits with code 1, so that torchrun, which
+    sees the code, may start all processes again.
+    """
+
+
+class SaidAlreadyError(UserError):
+    """A user's error that another process has printed; this one ends in silence."""
+
+
 class PausedRunError(Exception):
     """A run has come to where it was to pause, and its state is saved."""

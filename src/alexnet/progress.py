@@ -1,9 +1,11 @@
 """Progress of long work on stderr: a bar on a terminal, a plain line now and then elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
+_muted = False
 
 
 class Meter:
@@ -26,12 +29,12 @@ class Meter:
     def __init__(self, title: str, total: int, start: int = 0, silent: bool = False) -> None:
         self._title = title
         self._total = total
-        self._silent = silent
+        self._silent = silent or _muted
         self._start = self._done = start
         self._began = self._last_line = time.monotonic()
         self._note = ""
         self._bar: Progress | None = None
-        if sys.stderr.isatty() and not silent:
+        if sys.stderr.isatty() and not self._silent:
             self._bar = _bar()
             self._task = self._bar.add_task(title, total=total, completed=start, note="")
 
@@ -72,6 +75,13 @@ class Meter:
         return duration((self._total - self._done) / rate) if rate else "?"
 
 
+def mute() -> None:
+    """Say nothing from now on, also on stdout: another process speaks for this one."""
+    global _muted
+    _muted = True
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+
+
 def _bar() -> "Progress":
     """A bar on standard error. Its library is heavy, and most processes have no terminal."""
     from rich.console import Console
@@ -96,7 +106,14 @@ def _bar() -> "Progress":
 
 def say(line: str) -> None:
     """One line for people, on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    if not _muted:
+        print(line, file=sys.stderr, flush=True)
+
+
+def complain(line: str) -> None:
+    """Why the program ends, on stderr; an empty line has been said elsewhere."""
+    if line:
+        print(f"alexnet: {line}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -277,6 +277,54 @@ def caffe(facts: DataFacts) -> Config:
     )
 
 
+def batch_8k(facts: DataFacts) -> Config:
+    """Batches of 8,192 with LARS, as in the records: 100 epochs in 15,600 steps.
+
+    Rate 10, polynomial decay of power 2, no warm-up (NVIDIA/caffe, models/bvlc_alexnet, with the
+    formula of intel/caffe). 512 images pass through a device at once, so that one device can run
+    it too; with more devices each takes fewer passes.
+
+    Command: alexnet train ILSVRC2012 --recipe batch-8k --devices 8
+    Published: 11 minutes on 1,024 CPUs (You et al. 2017). Not run here: no ImageNet.
+    """
+    return _large_batch("batch-8k", facts, batch_size=8192, lr=10.0, warmup_epochs=0.0)
+
+
+def batch_16k(facts: DataFacts) -> Config:
+    """Batches of 16,384 with LARS: 100 epochs in 7,800 steps, rate 16, no warm-up.
+
+    Source and command as for batch-8k. Not run here: no ImageNet.
+    """
+    return _large_batch("batch-16k", facts, batch_size=16_384, lr=16.0, warmup_epochs=0.0)
+
+
+def batch_32k(facts: DataFacts) -> Config:
+    """Batches of 32,768 with LARS: 100 epochs in 4,000 steps, rate 32, ten epochs of warm-up.
+
+    Rate and warm-up are those published for AlexNet with batch normalisation (NVIDIA/caffe,
+    models/alexnet_bn), which began at 1; for the network without it none are published.
+    Command as for batch-8k. Not run here: no ImageNet.
+    """
+    return _large_batch("batch-32k", facts, batch_size=32_768, lr=32.0, warmup_epochs=10.0)
+
+
+def _large_batch(
+    name: str, facts: DataFacts, batch_size: int, lr: float, warmup_epochs: float
+) -> Config:
+    """A batch that leaves fewer than 10 steps in an epoch shrinks, and the rate with it."""
+    fitting = min(batch_size, max(32, facts.images // 10))
+    return Config(
+        recipe=name,
+        model=ModelConfig(variant="caffe"),
+        augment=AugmentConfig(
+            crop="random" if facts.crop else "center", mirror=facts.mirror, color="none"
+        ),
+        optimizer=OptimizerConfig(kind="lars", lr=lr * fitting / batch_size),
+        schedule=ScheduleConfig(kind="polynomial", power=2.0, warmup_epochs=warmup_epochs),
+        train=TrainConfig(epochs=100, batch_size=fitting, micro_batch_size=512),
+    )
+
+
 def cifar_18(facts: DataFacts) -> Config:
     """The authors' net of 18 % on CIFAR-10 (layer-params-18pct.cfg): whole images, no augmentation.
 
@@ -369,6 +417,9 @@ RECIPES: dict[str, Recipe] = {
     "paper": paper,
     "original": original,
     "caffe": caffe,
+    "batch-8k": batch_8k,
+    "batch-16k": batch_16k,
+    "batch-32k": batch_32k,
     "cifar-18": cifar_18,
     "cifar-13": cifar_13,
     "cifar-11": cifar_11,

@@ -38,6 +38,28 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
         assert words in shown
 
 
+def test_the_same_verb_plans_several_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--precision", "fp32", "--machine", "a100", "--link", "nvlink", "--device", "cpu"]
+    assert command(["plan", "--devices", "4", *options, "--images", "1000", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["processes"] for row in document["rows"]] == [1, 2, 4]
+    assert document["images"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--layout", "data"], "add --devices"),
+        (["--devices", "2", "--image-size", "64"], "the variant's own image size"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    options: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["plan", *options]) == 2
+    assert what in capsys.readouterr().err
+
+
 def test_what_does_not_fit_is_estimated(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

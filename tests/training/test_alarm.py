@@ -52,7 +52,7 @@ def sign_of(model: AlexNet, batch: Tensor, /, **changes: object) -> Sign:
 
 def complaint(alarm: Alarm, sign: Sign, model: AlexNet, images: Tensor) -> str:
     with pytest.raises(UserError) as caught:
-        alarm.check(sign, model, images)
+        alarm.check(sign, lambda: model, images)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -60,10 +60,12 @@ def complaint(alarm: Alarm, sign: Sign, model: AlexNet, images: Tensor) -> str:
 def test_a_healthy_network_is_left_alone() -> None:
     model, images = network(), pictures()
     alarm = Alarm(10)
-    alarm.check(sign_of(model, images, step=1, epochs=0.01), model, images)
-    alarm.check(sign_of(model, images, step=299, epochs=1.9), model, images)
-    alarm.check(sign_of(model, images, step=10_000, epochs=1.5), model, images)
-    alarm.check(sign_of(model, images, loss=0.5 * CHANCE, step=10_000, epochs=50), model, images)
+    alarm.check(sign_of(model, images, step=1, epochs=0.01), lambda: model, images)
+    alarm.check(sign_of(model, images, step=299, epochs=1.9), lambda: model, images)
+    alarm.check(sign_of(model, images, step=10_000, epochs=1.5), lambda: model, images)
+    alarm.check(
+        sign_of(model, images, loss=0.5 * CHANCE, step=10_000, epochs=50), lambda: model, images
+    )
     assert model.training
 
 
@@ -109,7 +111,7 @@ def test_collapse_is_not_judged_in_the_first_steps() -> None:
     model, images = network(), pictures()
     with torch.no_grad():
         model.fc7.bias.fill_(-1e6)
-    Alarm(10).check(sign_of(model, images, step=5), model, images)
+    Alarm(10).check(sign_of(model, images, step=5), lambda: model, images)
 
 
 def test_a_loss_that_stays_at_guessing_ends_with_the_patience() -> None:
@@ -126,8 +128,8 @@ def test_a_loss_that_stays_at_guessing_ends_with_the_patience() -> None:
 def test_a_run_that_has_left_guessing_may_come_back() -> None:
     model, images = network(), pictures()
     alarm = Alarm(10)
-    alarm.check(sign_of(model, images, loss=0.9 * CHANCE), model, images)
-    alarm.check(sign_of(model, images, step=5000, epochs=20), model, images)
+    alarm.check(sign_of(model, images, loss=0.9 * CHANCE), lambda: model, images)
+    alarm.check(sign_of(model, images, step=5000, epochs=20), lambda: model, images)
 
 
 def test_spread_is_that_over_images() -> None:

@@ -273,7 +273,7 @@ def test_goes_on_to_the_bit_after_a_checkpoint(
     for step, rates in enumerate(schedule):
         if step == saved_after:
             tensors = {f"model.{k}": v for k, v in straight.state_dict().items()}
-            tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(optimizer).items()}
+            tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(optimizer)}
             save_checkpoint(tmp_path, Position(step=step), tensors)
         update(straight, optimizer, rates, gradients(straight, step))
 
@@ -293,7 +293,7 @@ def test_goes_on_to_the_bit_after_a_checkpoint(
         update(resumed, again, schedule[step], gradients(resumed, step))
     for name, parameter in straight.named_parameters():
         assert torch.equal(parameter, resumed.get_parameter(name)), name
-    ends, ends_again = optimizer_tensors(optimizer), optimizer_tensors(again)
+    ends, ends_again = dict(optimizer_tensors(optimizer)), dict(optimizer_tensors(again))
     assert ends.keys() == ends_again.keys()
     for name, tensor in ends.items():
         assert torch.equal(tensor, ends_again[name]), name
@@ -304,7 +304,7 @@ def test_restored_state_lies_where_the_parameters_lie() -> None:
     model = network()
     optimizer = build_optimizer(model, OptimizerConfig(kind="adamw"))
     update(model, optimizer, equal_rates(0.01), 1.0)
-    tensors = optimizer_tensors(optimizer)
+    tensors = dict(optimizer_tensors(optimizer))
     elsewhere = model.to(torch.device("meta"))
     again = build_optimizer(elsewhere, OptimizerConfig(kind="adamw"))
     restore_optimizer(again, tensors)
@@ -317,7 +317,7 @@ def test_names_of_saved_tensors_are_layers_and_parts() -> None:
     model = network()
     optimizer = build_optimizer(model, OptimizerConfig())
     update(model, optimizer, equal_rates(0.01), 1.0)
-    assert set(optimizer_tensors(optimizer)) == {
+    assert set(dict(optimizer_tensors(optimizer))) == {
         f"{layer}.{part}.{what}"
         for layer in WEIGHT_LAYERS
         for part in ("weight", "bias")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 
 from alexnet.config import DataConfig
 from alexnet.data.augment import center_view, nine_views, ten_views
@@ -19,6 +20,7 @@ from alexnet.evaluation.inference import answering
 from alexnet.evaluation.metrics import credit, wilson_interval
 from alexnet.model.build import Network
 from alexnet.model.weights import load
+from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import Meter, say
 from alexnet.suggest import unknown
@@ -103,8 +105,9 @@ def evaluate(
     fraction = models[0].training_data.get("validation_fraction", DataConfig.validation_fraction)
     source = match_classes(open_source(data, validation_fraction=fraction), models[0].classes)
     world = make_world(device)
-    images = _open_images(source, split, world, models[0].stored_size)
-    return average([evaluate_model(m, images, views, world, batch_size) for m in models])
+    with failing_clearly(world):
+        images = _open_images(source, split, world, models[0].stored_size)
+        return average([evaluate_model(m, images, views, world, batch_size) for m in models])
 
 
 def _open_images(source: Source, split: str, world: World, size: int) -> ImageSet:
@@ -158,13 +161,22 @@ def evaluate_model(
 ) -> Evaluation:
     """Measure a network in memory on decoded images, one or ten views of each.
 
+    The batches are dealt out to the processes of the world, which all must call together. They are
+    the batches of one process, so the probabilities are the same to the bit, and no image is
+    counted twice.
+
     Raises:
         UserError: there is no image.
     """
     if not len(images):
         raise UserError("there is no readable image to evaluate on")
-    blocks = predict_images(model, images, views, world, batch_size, show_progress)
-    probabilities = np.concatenate(list(blocks))
+    starts = range(0, len(images), batch_size)[world.rank :: world.size]
+    blocks = predict_images(model, images, views, world, batch_size, show_progress, starts)
+    probabilities = np.zeros((len(images), model.num_classes), dtype=np.float32)
+    for start, block in zip(starts, blocks, strict=True):
+        probabilities[start : start + len(block)] = block
+    if world.size > 1:  # everyone has filled its rows; the rest are zeros
+        dist.all_reduce(torch.from_numpy(probabilities))
     return Evaluation(probabilities, images.labels, images.keys, model.classes, views)
 
 
@@ -176,8 +188,11 @@ def predict_images(
     world: World,
     batch_size: int,
     show_progress: bool = False,
+    starts: Sequence[int] | None = None,
 ) -> Iterator[npt.NDArray[np.float32]]:
     """(n, C) softmax probabilities of batch after batch, averaged over the views.
+
+    With `starts`, only of the batches that begin at these images.
 
     Section 4.1 averages "the predictions made by the network's softmax layer": probabilities, not
     logits.
@@ -187,8 +202,11 @@ def predict_images(
     side = model.variant.image_size
     corners = _VIEWS[views](images.store.size, side)
     answer = answering(model, world)
-    with Meter("evaluating", len(images), silent=not show_progress) as meter:
-        for start in range(0, len(images), batch_size):
+    if starts is None:
+        starts = range(0, len(images), batch_size)
+    total_images = sum(min(batch_size, len(images) - start) for start in starts)
+    with Meter("evaluating", total_images, silent=not show_progress) as meter:
+        for start in starts:
             stop = min(start + batch_size, len(images))
             count = stop - start
             pixels = images.store.take(start, stop)

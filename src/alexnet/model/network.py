@@ -304,6 +304,7 @@ class Dropout(nn.Module):
         self.probability = probability
         self.scaling = scaling
         self.layer = layer
+        self.first_unit = 0  # where a device holds only some of the layer's units
 
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         """(N, *) -> the same; `keys` as in `AlexNet.forward`."""
@@ -311,7 +312,8 @@ class Dropout(nn.Module):
         if not self.training:
             return x * keep if self.scaling == "test" else x
         assert keys is not None
-        mask = dropout_mask(keys, x[0].numel(), self.probability, self.layer).view_as(x)
+        units = x[0].numel()
+        mask = dropout_mask(keys, units, self.probability, self.layer, self.first_unit).view_as(x)
         return x * mask if self.scaling == "test" else x * mask / keep
 
 

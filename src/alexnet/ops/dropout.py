@@ -19,14 +19,13 @@ def dropout_mask(
         units: how many units the layer has here.
         drop_probability: of setting a unit to zero, exact to 2^-16.
         layer: number of the layer, so that layers draw independently.
-        first_unit: index of the first unit, where a device holds only some of a layer's units; a
-            multiple of 8.
+        first_unit: index of the first unit, where a device holds only some of a layer's units.
 
     Returns:
         (N, units) bool, True where the unit stays.
     """
     threshold = round(drop_probability * 2**16)
-    if runs_triton(keys):
+    if runs_triton(keys) and first_unit % _LANES == 0:
         on_gpu: Tensor = fused_dropout_mask(keys, units, threshold, layer, first_unit)
         return on_gpu
     first_block = first_unit // _LANES
@@ -35,8 +34,9 @@ def dropout_mask(
     zero = torch.zeros_like(block)
     drawn = philox((block, zero + layer, zero, zero), (keys[:, :1], keys[:, 1:]))
     halves = [half for word in drawn for half in (word & 0xFFFF, word >> 16)]
-    lanes = torch.stack(halves, dim=-1).flatten(1)[:, :units]  # (N, units), 0 <= lane < 2^16
-    return lanes >= threshold
+    skipped = first_unit % _LANES
+    lanes = torch.stack(halves, dim=-1).flatten(1)[:, skipped : skipped + units]
+    return lanes >= threshold  # (N, units), 0 <= lane < 2^16
 
 
 @torch.library.custom_op("alexnet::dropout_mask", mutates_args=())

@@ -29,6 +29,7 @@ def describe_environment(world: World) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": _device(world.device),
         "precision": world.precision,
+        "processes": world.size,
         "command": " ".join(["alexnet", *sys.argv[1:]]),
     }
 

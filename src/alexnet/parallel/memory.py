@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from alexnet.parallel.world import started_local_size
+
 # Shares of the free memory that pixels may take; the rest is for the network, or everyone else.
 _DEVICE_SHARE = 0.85
 _HOST_SHARE = 0.6
@@ -15,12 +17,14 @@ def device_budget(device: torch.device) -> int:
     if device.type != "cuda":
         return 0
     free, _ = torch.cuda.mem_get_info(device)
-    return int(free * _DEVICE_SHARE)
+    sharing = -(-started_local_size() // torch.cuda.device_count())
+    return int(free * _DEVICE_SHARE) // sharing
 
 
 def host_budget() -> int:
-    """Bytes of host memory that pixels may take."""
-    return int(available_bytes(torch.device("cpu")) * _HOST_SHARE)
+    """Bytes of host memory that pixels may take in this process, one of several on the machine."""
+    free = available_bytes(torch.device("cpu"))
+    return int(free * _HOST_SHARE) // started_local_size()
 
 
 def available_bytes(device: torch.device) -> int:

@@ -7,6 +7,7 @@ depends on the image, and a loss that stays at ln(classes).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -57,14 +58,18 @@ class Alarm:
         self._left_chance = resumed  # what came before is not known
 
     def check(
-        self, sign: Sign, model: Network, images: Tensor, known: Finding | None = None
+        self,
+        sign: Sign,
+        whole: Callable[[], Network],
+        images: Tensor,
+        known: Finding | None = None,
     ) -> None:
         """Stop the run if it cannot learn.
 
         Args:
-            sign: what was logged.
-            model: the network.
-            images: what it saw last.
+            sign: the same on every process.
+            whole: gives the network; asked for only where the loss raises suspicion.
+            images: of the last batch.
             known: what the watch found to be wrong; then that is the cause that is named.
 
         Raises:
@@ -82,7 +87,7 @@ class Alarm:
             # Measured without dropout, whose noise would pass for an answer.
             dead = [
                 f"{share:.0%} of the units of {layer} are dead (the same for every image)"
-                for layer, share in dead_units(model, images).items()
+                for layer, share in dead_units(whole(), images).items()
                 if share > _DEAD
             ]
             if dead or sign.spread < _CONSTANT_ANSWER:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.config import Config
-from alexnet.data.batches import Batch, TrainingFeed, training_batches
+from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed, training_batches
 from alexnet.draws import sample_keys
 from alexnet.errors import InterruptedRunError, PausedRunError
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import credit
-from alexnet.model.build import Network
+from alexnet.parallel.agreement import Agreement
+from alexnet.parallel.layouts import Placed
 from alexnet.parallel.world import World
 from alexnet.progress import Meter, duration
 from alexnet.training.alarm import Alarm, Sign, spread
@@ -33,22 +35,35 @@ from alexnet.training.watch import Watch
 class State:
     """Everything that changes while a run goes on, and all that a checkpoint holds."""
 
-    model: Network
+    network: Placed
     optimizer: torch.optim.Optimizer
     sums: Tensor  # (4,) float64 since the last log: images, loss, top-1 and top-5 credit
     position: Position = field(default_factory=Position)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensors of a checkpoint."""
-        model = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        optimizer = {f"optimizer.{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
-        return {**model, **optimizer, "sums": self.sums}
+    def tensors(self, keep: bool = True) -> dict[str, Tensor]:
+        """The tensors of a checkpoint, in host memory and the one-device layout.
+
+        All processes of a run must ask together; those that do not `keep` them get none.
+        """
+        group = self.network.model_group
+        sums = self.network.sum(self.sums.clone())
+        named = chain(
+            ((f"model.{name}", tensor) for name, tensor in self.network.whole_parameters()),
+            [("model.mean", self.network.mean), ("sums", sums)],
+            ((f"optimizer.{k}", v) for k, v in optimizer_tensors(self.optimizer, group)),
+        )
+        kept = {}
+        for name, tensor in named:
+            if keep:
+                kept[name] = tensor.detach().cpu()
+        return kept
 
     def restore(self, position: Position, tensors: dict[str, Tensor]) -> None:
-        """Go back to a checkpoint."""
-        self.model.load_state_dict(_below("model.", tensors))
+        """Go back to a checkpoint, whatever layout it was saved under."""
+        self.network.load(_below("model.", tensors))
         restore_optimizer(self.optimizer, _below("optimizer.", tensors))
-        self.sums.copy_(tensors["sums"])
+        if self.network.slice_index == 0:  # they are those of all slices
+            self.sums.copy_(tensors["sums"])
         self.position = position
 
 
@@ -85,9 +100,11 @@ def train_loop(state: State, around: Surroundings) -> None:
     """
     config, feed = around.config, around.feed
     last_step = total_steps(config, feed.steps_per_epoch)
-    alarm = Alarm(state.model.num_classes, state.position.step > 0) if config.train.alarm else None
-    state.model.train()
+    classes = state.network.outline.num_classes
+    alarm = Alarm(classes, state.position.step > 0) if config.train.alarm else None
+    state.network.module.train()
     clock = _Clock()
+    agreement = Agreement(around.world)
     first = state.position.step
     if around.pause_step is not None and around.pause_step <= first < last_step:
         raise PausedRunError  # a run that was stopped between saving and saying so
@@ -95,70 +112,108 @@ def train_loop(state: State, around: Surroundings) -> None:
     ahead = training_batches(feed, first, last_step, config.data.workers)
     with closing(ahead) as batches, Meter("training", last_step, start=first) as meter:
         while not is_finished(config.schedule, _moment(state, around)):
-            with clock.waiting():
-                batch = next(batches).to(around.world.device)
-            with clock.training():
-                now = rates(config.optimizer, config.schedule, _moment(state, around))
-                logits, images = _step(state, batch, now, around)
-            state.position = clock.after_step(state.position, len(batch.labels))
+            now = rates(config.optimizer, config.schedule, _moment(state, around))
+            last = _step(state, batches, now, around, clock)
+            state.position = clock.after_step(state.position, last.images_in_step)
             step = state.position.step
             end_of_epoch = step % feed.steps_per_epoch == 0 or step == last_step
             if step % config.train.log_every_steps == 0 or end_of_epoch:
-                vitals = (
-                    around.watch.measure(state.optimizer, state.model, batch, images, end_of_epoch)
-                    if around.watch
-                    else {}
-                )
-                sign = _log(state, around, now, spread(logits), vitals)
+                vitals = _vitals(state, around, last, end_of_epoch)
+                sign = _log(state, around, now, spread(last.logits), vitals)
                 if around.watch:
                     around.watch.look(meter, end_of_epoch=False)
                 if alarm:
                     known = around.watch.worst if around.watch else None
-                    alarm.check(sign, state.model, images, known)
+                    alarm.check(sign, state.network.whole, last.images, known)
                 meter.advance(0, _note(sign, state.position))
             if end_of_epoch:
                 _validate(state, around, meter, last_step)
                 if around.watch:
                     around.watch.look(meter, end_of_epoch=True)
-            if end_of_epoch or _is_due(config, step, last_save) or around.stop:
+            stop, save = agreement.ask(bool(around.stop), _is_due(config, last_save))
+            if end_of_epoch or _is_step_to_save(config, step) or save or stop:
                 _save(state, around)
                 last_save = time.monotonic()
             meter.advance()
             if step == around.pause_step and step < last_step:
+                agreement.finish()
                 raise PausedRunError
-            if around.stop and step < last_step:
+            if stop and step < last_step:
+                agreement.finish()
                 raise InterruptedRunError(
                     f"stopped at step {step}, saved; continue with: "
                     f"alexnet train --resume {around.checkpoint_folder.parent}"
                 )
+    agreement.finish()
 
 
-def _step(state: State, batch: Batch, now: Rates, around: Surroundings) -> tuple[Tensor, Tensor]:
-    """One update of section 5; returns the batch's logits and the images the network saw."""
-    set_rates(state.optimizer, now)
+@dataclass(frozen=True)
+class _Passed:
+    """The last pass of a step: what the network saw and answered, and images in the whole step."""
+
+    batch: Batch
+    images: Tensor
+    logits: Tensor
+    images_in_step: int
+
+
+def _step(
+    state: State, batches: Iterator[Batch], now: Rates, around: Surroundings, clock: "_Clock"
+) -> _Passed:
+    """One update of section 5, in as many passes as the feed makes of it."""
+    while True:
+        with clock.waiting():
+            batch = next(batches).to(around.world.device)
+        with clock.training():
+            passed = _pass(state, batch, around)
+            if batch.ends_step:
+                set_rates(state.optimizer, now)
+                state.optimizer.step()
+                state.optimizer.zero_grad(set_to_none=True)
+                return passed
+
+
+def _pass(state: State, batch: Batch, around: Surroundings) -> _Passed:
+    """Add the gradients of some images to those of the step."""
     seed, step = around.config.train.seed, state.position.step
     keys = torch.from_numpy(sample_keys(seed, step, batch.positions)).to(around.world.device)
-    images = batch.colored(state.model.mean)
-    with around.world.autocast():
-        logits = state.model(images, keys)
-    logits = logits.float()
-    loss = F.cross_entropy(logits, batch.labels)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
+    images = batch.colored(state.network.mean)
+    with state.network.adding_up(now=batch.ends_step):
+        with around.world.autocast():
+            logits = state.network.module(images, keys)
+        logits = logits.float()
+        # The sum over the own images, over all images of the step: gradients of passes and of
+        # processes then add up to that of the mean.
+        loss = F.cross_entropy(logits, batch.labels, reduction="sum", ignore_index=NO_IMAGE)
+        (loss / batch.total).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        count = len(batch.labels)
-        top1, top5 = (credit(logits, batch.labels, k).sum() for k in (1, 5))
-        seen = torch.stack([torch.full_like(top1, count), loss.double() * count, top1, top5])
-        state.sums += seen
-    return logits.detach(), images
+        state.sums += _seen(logits, batch.labels, loss)
+    return _Passed(batch, images, logits.detach(), batch.total)
+
+
+def _seen(logits: Tensor, labels: Tensor, loss: Tensor) -> Tensor:
+    """(4,) float64: images, sum of their losses, top-1 and top-5 credit. Not read here."""
+    counts = labels != NO_IMAGE
+    earned = [(credit(logits, labels.clamp(min=0), k) * counts).sum() for k in (1, 5)]
+    return torch.stack([counts.sum().double(), loss.detach().double(), *earned])
+
+
+def _vitals(
+    state: State, around: Surroundings, last: _Passed, end_of_epoch: bool
+) -> dict[str, Any]:
+    """What the watch measures beside loss and error, where there is one."""
+    if around.watch is None:
+        return {}
+    model = state.network.outline
+    return around.watch.measure(state.optimizer, model, last.batch, last.images, end_of_epoch)
 
 
 def _log(
     state: State, around: Surroundings, now: Rates, logits_spread: Tensor, vitals: dict[str, Any]
 ) -> Sign:
     """Write the training row since the last one; the only place that reads the device."""
-    images, loss, top1, top5 = state.sums.tolist()
+    seen = state.network.sum(torch.cat([state.sums, logits_spread.double()[None]]))
+    images, loss, top1, top5, spreads = seen.tolist()
     state.sums.zero_()
     position, feed = state.position, around.feed
     epochs = position.step / feed.steps_per_epoch
@@ -181,7 +236,7 @@ def _log(
         epochs=epochs,
         images=position.images,
         loss=loss / images,
-        spread=float(logits_spread),
+        spread=spreads / state.network.slice_count,
         lr=around.config.optimizer.lr,
         warming_up=epochs < around.config.schedule.warmup_epochs,
     )
@@ -200,7 +255,7 @@ def _validate(state: State, around: Surroundings, meter: Meter, last_step: int) 
     if epoch % around.config.train.evaluate_every_epochs and not is_last:
         return
     measured = around.validate()
-    state.model.train()
+    state.network.module.train()
     error = measured.top1_error
     around.metrics.append(
         {
@@ -224,13 +279,19 @@ def _validate(state: State, around: Surroundings, meter: Meter, last_step: int) 
 
 def _save(state: State, around: Surroundings) -> None:
     state.position = replace(state.position, metrics_bytes=around.metrics.length)
-    save_checkpoint(around.checkpoint_folder, state.position, state.tensors())
+    tensors = state.tensors(keep=around.world.is_first)
+    if around.world.is_first:
+        save_checkpoint(around.checkpoint_folder, state.position, tensors)
 
 
-def _is_due(config: Config, step: int, last_save: float) -> bool:
+def _is_step_to_save(config: Config, step: int) -> bool:
     every = config.checkpoint.every_steps
-    if every is not None:
-        return step % every == 0
+    return every is not None and step % every == 0
+
+
+def _is_due(config: Config, last_save: float) -> bool:
+    if config.checkpoint.every_steps is not None:
+        return False
     return time.monotonic() - last_save >= 60.0 * config.checkpoint.every_minutes
 
 

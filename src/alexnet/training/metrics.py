@@ -11,13 +11,16 @@ class MetricsLog:
     """Appends rows to a file; a row that is not finite stores null, which JSON can hold.
 
     Args:
-        path: the file.
+        path: the file; None where another process writes it.
         length: bytes that belong to the run so far; what lies beyond was written after the
             checkpoint that the run goes on from, and will be written again.
     """
 
-    def __init__(self, path: Path, length: int) -> None:
+    def __init__(self, path: Path | None, length: int) -> None:
         self._path = path
+        self.length = length
+        if path is None:
+            return
         path.touch()
         with path.open("r+b") as file:
             self.length = min(length, path.stat().st_size)  # never longer: that would add zeros
@@ -25,6 +28,8 @@ class MetricsLog:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row and hand it to the operating system."""
+        if self._path is None:
+            return
         line = json.dumps({key: _finite(value) for key, value in row.items()}) + "\n"
         with self._path.open("ab") as file:
             self.length += file.write(line.encode())

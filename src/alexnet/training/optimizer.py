@@ -1,13 +1,16 @@
 """The update rule of 2012 (paper, section 5; authors' weights.cu), and torch's own beside it."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from alexnet.config import OptimizerConfig
+from alexnet.parallel.parts import Part, parts_of, wholes
+from alexnet.parallel.world import sum_over
 from alexnet.training.schedule import Rates
 
 
@@ -51,24 +54,115 @@ class Momentum2012(torch.optim.SGD):
         return torch.zeros_like(parameter) if buffer is None else -group["lr_of_velocity"] * buffer
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The configured optimiser over the model, one parameter group per layer's weight and bias.
+class Lars(Momentum2012):
+    """Layer-wise adaptive rates: each parameter's rate is in proportion to its own size.
 
-    Biases never decay with kind "2012", as in the authors' code (layer.cu, line 565), nor with
-    "adamw"; plain "sgd" decays everything, as torch does.
+    You, Gitman and Ginsburg (2017). Three formulas go by the name; "scale" is that of the solver
+    that made the records (intel/caffe, sgd_solver.cpp, local_lr_auto),
+
+        lr * eta |w| / (|g| + decay |w|)
+
+    for weights and biases alike, and 1 in place of the fraction where a norm is 0. "clip" is
+    NVIDIA's LARC (NVIDIA/caffe, sgd_solver.cpp): min(lr, (1 - momentum) eta |w| / |g|). The rate
+    is inside the velocity, as in 2012. Norms are those of whole parameters, whatever the layout.
+
+    Args:
+        groups, lr, momentum: as for `Momentum2012`; each group's `weight_decay` is taken over.
+        eta: the trust coefficient.
+        rule: scale or clip.
+        model_group: the processes that hold the other parts of the parameters.
     """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        lr: float,
+        momentum: float,
+        eta: float,
+        rule: str,
+        model_group: dist.ProcessGroup | None,
+    ) -> None:
+        # The decay is applied here, inside the adapted rate.
+        groups = [
+            {**group, "decay": group["weight_decay"], "weight_decay": 0.0} for group in groups
+        ]
+        super().__init__(groups, lr, momentum)
+        self._eta, self._rule, self._model_group = eta, rule, model_group
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update; nothing is read back from the device."""
+        updated = [group for group in self.param_groups if group["params"][0].grad is not None]
+        for group, (weight_norm, gradient_norm) in zip(updated, self._norms(updated), strict=True):
+            (parameter,) = group["params"]
+            if group["lr"]:
+                factor = self._factor(group, weight_norm, gradient_norm)
+                parameter.grad.add_(parameter, alpha=group["decay"]).mul_(factor)
+        return super().step(closure)
+
+    def _factor(self, group: dict[str, Any], weight_norm: Tensor, gradient_norm: Tensor) -> Tensor:
+        """What this parameter's rate is of the general one, a scalar on the device."""
+        if self._rule == "clip":
+            trust = (1.0 - self.momentum) * self._eta * weight_norm / gradient_norm / group["lr"]
+            trust = trust.clamp(max=1.0)
+        else:
+            trust = self._eta * weight_norm / (gradient_norm + group["decay"] * weight_norm)
+        return torch.where((weight_norm > 0) & (gradient_norm > 0), trust, 1.0)
+
+    def _norms(self, groups: list[dict[str, Any]]) -> list[tuple[Tensor, Tensor]]:
+        """Norms of each group's whole parameter and its gradient."""
+        names = list(dict.fromkeys(_name(group) for group in groups))
+        squares = torch.zeros(len(names), 2, device=groups[0]["params"][0].device)
+        for group in groups:
+            (parameter,) = group["params"]
+            norms = torch._foreach_norm([parameter, parameter.grad])
+            squares[names.index(_name(group))] += torch.stack(norms).square()
+        if self._model_group is not None:
+            held_alike = [i for i, name in enumerate(names) if self._is_whole(name)]
+            mine = squares[held_alike].clone()
+            sum_over(squares, self._model_group)
+            squares[held_alike] = mine
+        rows = squares.sqrt()
+        return [(row[0], row[1]) for row in (rows[names.index(_name(g))] for g in groups)]
+
+    def _is_whole(self, name: str) -> bool:
+        part: Part = next(g["part"] for g in self.param_groups if _name(g) == name)
+        return part.is_whole
+
+
+def build_optimizer(
+    network: nn.Module | Sequence[Part],
+    config: OptimizerConfig,
+    model_group: dist.ProcessGroup | None = None,
+) -> torch.optim.Optimizer:
+    """The configured optimiser, one parameter group for each part of a weight or bias.
+
+    Biases never decay with kind "2012" or "lars", as in the authors' code (layer.cu, line 565),
+    nor with "adamw"; plain "sgd" decays everything, as torch does.
+
+    Args:
+        network: a network on one device, or the parts that this process holds.
+        config: kind and constants.
+        model_group: the processes that hold the other parts.
+    """
+    parts = parts_of(network) if isinstance(network, nn.Module) else network
     decays = defaultdict(lambda: config.weight_decay, config.layer_decays)
     groups: list[dict[str, Any]] = [
         {
-            "params": [parameter],
-            "layer": layer,
-            "is_bias": is_bias,
-            "weight_decay": 0.0 if is_bias and config.kind != "sgd" else decays[layer],
+            "params": [part.parameter],
+            "part": part,
+            "layer": part.layer,
+            "is_bias": part.is_bias,
+            "weight_decay": 0.0 if part.is_bias and config.kind != "sgd" else decays[part.layer],
         }
-        for layer, is_bias, parameter in _parameters(model)
+        for part in parts
     ]
     if config.kind == "2012":
         return Momentum2012(groups, config.lr, config.momentum)
+    if config.kind == "lars":
+        return Lars(
+            groups, config.lr, config.momentum, config.lars_eta, config.lars_rule, model_group
+        )
     if config.kind == "sgd":
         return torch.optim.SGD(groups, config.lr, config.momentum, fused=True)
     return torch.optim.AdamW(groups, config.lr, betas=(config.momentum, 0.999), fused=True)
@@ -84,25 +178,37 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: Rates) -> None:
             group["lr"] = rate
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Everything the optimiser remembers, named `layer.weight|bias.what`."""
-    return {
-        f"{_name(group)}.{key}": torch.as_tensor(value)
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        for key, value in optimizer.state.get(parameter, {}).items()
-        if value is not None
-    } | {
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, model_group: dist.ProcessGroup | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Everything the optimiser remembers: (`layer.weight|bias.what`, whole tensor).
+
+    All processes of the group must go through it together.
+    """
+    for key in _remembered(optimizer):
+        shaped = [
+            (group["part"], f"{_name(group)}.{key}", optimizer.state[parameter][key])
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+            if optimizer.state.get(parameter, {}).get(key) is not None
+        ]
+        if shaped and shaped[0][2].ndim == 0:  # a count, the same for all parts
+            yield from {name: value for _, name, value in shaped}.items()
+        else:
+            yield from wholes(shaped, model_group)
+    rates = {
         f"{_name(group)}.lr_of_velocity": torch.tensor(group["lr_of_velocity"], dtype=torch.float64)
         for group in optimizer.param_groups
         if "lr_of_velocity" in group
     }
+    yield from rates.items()
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give back what `optimizer_tensors` took."""
+    """Give back what `optimizer_tensors` took, to each part its own."""
     for group in optimizer.param_groups:
-        prefix = _name(group) + "."
+        part: Part = group["part"]
+        prefix = part.name + "."
         state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         rate = state.pop("lr_of_velocity", None)
         if rate is not None:
@@ -110,9 +216,17 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         (parameter,) = group["params"]
         if state:
             optimizer.state[parameter] = {
-                key: _laid_out_like(parameter, value) if value.ndim else value.to(parameter.device)
+                key: _laid_out_like(parameter, part.of(value))
+                if value.ndim
+                else value.to(parameter.device)
                 for key, value in state.items()
             }
+
+
+def _remembered(optimizer: torch.optim.Optimizer) -> list[str]:
+    """The names of what the optimiser keeps for a parameter."""
+    kept = (optimizer.state.get(p, {}) for g in optimizer.param_groups for p in g["params"])
+    return sorted({key for state in kept for key in state})
 
 
 def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
@@ -125,10 +239,5 @@ def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def _name(group: dict[str, Any]) -> str:
-    return f"{group['layer']}.{'bias' if group['is_bias'] else 'weight'}"
-
-
-def _parameters(model: nn.Module) -> Iterator[tuple[str, bool, nn.Parameter]]:
-    for name, layer in model.named_children():  # in the order of the network's stages
-        for part, parameter in layer.named_parameters():
-            yield name, part == "bias", parameter
+    part: Part = group["part"]
+    return part.name

@@ -4,14 +4,14 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from alexnet.config import Config, override, read_config, setting
+from alexnet.config import Config, from_json, override, read_config, setting
 from alexnet.data.batches import TrainingFeed
 from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
@@ -20,11 +20,13 @@ from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
 from alexnet.model.build import Network, build_network
-from alexnet.model.catalog import resolve
+from alexnet.model.catalog import layer_table, resolve
 from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
-from alexnet.parallel.world import World, make_world
+from alexnet.parallel.failure import failing_clearly
+from alexnet.parallel.layouts import Placed, place
+from alexnet.parallel.world import World, make_world, started_rank, starts
 from alexnet.progress import say, stage
 from alexnet.recipes import DataFacts, find_recipe, reasons
 from alexnet.training.checkpoint import Position, load_checkpoint
@@ -50,8 +52,11 @@ def train(
     assignments: Sequence[str] = (),
     config: Config | None = None,
     init: str | Path | None = None,
+    layout: str = "auto",
 ) -> dict[str, Any]:
     """Train a network and write its run directory.
+
+    In processes that torchrun has started, all must call alike; they train one network together.
 
     Args:
         data: a folder, an archive, or a name (digits, cifar10); by default what the
@@ -62,6 +67,7 @@ def train(
         assignments: `section.key=value` changes on top of the recipe or configuration.
         config: a complete configuration in place of a recipe.
         init: a run or weights file whose weights this run begins with.
+        layout: how several processes share the network: auto, data, columns or hybrid.
 
     Returns:
         The JSON document of the command line's contract (`run`, `steps`, `top1_error`, …).
@@ -71,15 +77,24 @@ def train(
         InterruptedRunError: the run was asked to stop; `resume` continues it.
     """
     config = resolve_config(data, recipe, assignments, config, None if init is None else str(init))
-    return resume(create_run(config, None if out is None else Path(out)))
+    world = _world(config)
+    with failing_clearly(world):
+        created = world.is_first and str(create_run(config, None if out is None else Path(out)))
+        config = from_json(world.tell(config.to_json()))  # a budget is measured, and differs
+        return _continue(Path(world.tell(created)), config, world, layout)
 
 
-def resume(run: str | Path, enough: Callable[[], bool] | None = None) -> dict[str, Any]:
+def resume(
+    run: str | Path, enough: Callable[[], bool] | None = None, layout: str = "auto"
+) -> dict[str, Any]:
     """Continue a run from its last checkpoint, or from the start if it never saved.
+
+    The number of processes and their layout may differ from those that saved.
 
     Args:
         run: its directory.
         enough: asked before every step; where it says so the run stops as if interrupted.
+        layout: as for `train`.
 
     Raises:
         UserError, InterruptedRunError: as for `train`.
@@ -87,13 +102,34 @@ def resume(run: str | Path, enough: Callable[[], bool] | None = None) -> dict[st
     run = Path(run)
     if not (run / "config.json").exists():
         raise UserError(f"{run} is not a run: it holds no config.json")
-    with _sole_use(run):
-        result = run / "result.json"
-        if result.exists():
+    config = read_config(run / "config.json")
+    world = _world(config)
+    with failing_clearly(world):
+        return _continue(run, config, world, layout, enough)
+
+
+def _world(config: Config) -> World:
+    train = config.train
+    return make_world(train.device, train.precision, train.timeout_seconds)
+
+
+def _continue(
+    run: Path,
+    config: Config,
+    world: World,
+    layout: str,
+    enough: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """A run to its end, or its result if it has ended."""
+    with _sole_use(run) if world.is_first else nullcontext():
+        path = run / "result.json"
+        done = world.is_first and path.exists() and json.loads(path.read_text(encoding="utf-8"))
+        done = world.tell(done)
+        if done:
             say(f"{run} is finished already")
-            return dict(json.loads(result.read_text(encoding="utf-8")))
+            return dict(done)
         try:
-            return _run(run, read_config(run / "config.json"), enough)
+            return _run(run, config, world, layout, enough)
         except CannotWriteError as error:
             raise CannotWriteError(
                 f"{error}; what was saved before is intact, then: alexnet train --resume {run}"
@@ -116,11 +152,11 @@ def take_on(run: Path, epochs: int, data: Data | None = None) -> Data:
     """
     with _sole_use(run):
         config = read_config(run / "config.json")
-        world = make_world(config.train.device, config.train.precision)
+        world = _world(config)
         data = data or load_data(config, world)
         if not (run / "result.json").exists():
             try:
-                _run(run, config, data=data, pause_epochs=epochs)
+                _run(run, config, world, data=data, pause_epochs=epochs)
             except PausedRunError:
                 say(f"paused after {epochs} epochs")
     return data
@@ -155,7 +191,7 @@ def resolve_config(
         config = replace(config, data=replace(config.data, source=_absolute(data)))
     chosen, config = config, override(config, assignments)
     resolve(config.model)  # raises early what cannot be built
-    if facts and chosen.recipe in ("default", "finetune"):
+    if facts and chosen.recipe in ("default", "finetune") and started_rank() == 0:
         for line in reasons(facts, chosen, config):
             say(line)
     return config
@@ -167,6 +203,10 @@ def create_run(config: Config, out: Path | None) -> Path:
     Raises:
         UserError: the directory exists already, or cannot be made.
     """
+    if starts():
+        before = _run_before_restart(config, out)
+        if before:
+            return before
     if out is None:
         out = _numbered(Path("runs") / f"{Path(config.data.source).name}-{config.recipe}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -183,112 +223,163 @@ def create_run(config: Config, out: Path | None) -> Path:
 def _run(
     run: Path,
     config: Config,
+    world: World,
+    layout: str = "auto",
     enough: Callable[[], bool] | None = None,
     data: Data | None = None,
     pause_epochs: int | None = None,
 ) -> dict[str, Any]:
-    world = make_world(config.train.device, config.train.precision)
-    write_text(run / "environment.json", json.dumps(describe_environment(world), indent=2) + "\n")
     began = time.monotonic()
     data = data or load_data(config, world)
-    check_same_data(run, data)
-    state, metrics = _state(run, config, world, data)
-    feed = _feed(config, data, state.model)
+    if world.is_first:
+        check_same_data(run, data)
+    state, metrics = _state(run, config, world, data, layout)
+    network = state.network
+    if world.is_first:
+        environment = describe_environment(world) | {"layout": network.layout}
+        write_text(run / "environment.json", json.dumps(environment, indent=2) + "\n")
+    feed = _feed(config, data, network)
     with stop_request(enough) as stop:
         around = Surroundings(
             config=config,
             world=world,
             feed=feed,
             validate=lambda: evaluate_model(
-                state.model,
+                network.whole(),
                 data.validation,
                 1,
                 world,
                 config.evaluation.batch_size,
                 show_progress=False,
             ),
-            keep_best=lambda: save_weights(run / "weights.safetensors", state.model),
+            keep_best=lambda: _keep_best(run, network, world),
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
             pause_step=None if pause_epochs is None else pause_epochs * feed.steps_per_epoch,
-            watch=Watch(
-                run,
-                feed,
-                len(data.source.classes),
-                config.optimizer.lr,
-                config.schedule.warmup_epochs,
-                len(data.validation),
-            ),
+            watch=_watch(run, config, world, data, network, feed),
         )
-        _announce(run, config, world, data, state)
+        _announce(run, config, world, data, network)
         train_loop(state, around)
-    best = load(run)  # the weights that a user gets
+    best = _best(run, network, world)  # the weights that a user gets
     measured = evaluate_model(
         best, data.validation, config.evaluation.views, world, config.evaluation.batch_size
     )
     result = _result(run, state.position, around.feed, measured, time.monotonic() - began)
-    if pause_epochs is None:  # a trial of a search is not looked at one by one
-        with stage("report"):
-            write_run_report(
-                run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
-            )
-    write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
+    if world.is_first:
+        if pause_epochs is None:  # a trial of a search is not looked at one by one
+            _report(run, best, config, measured, data)
+        write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
-def _state(run: Path, config: Config, world: World, data: Data) -> tuple[State, MetricsLog]:
-    """The state of the run: new, or as the last checkpoint has it."""
+def _report(run: Path, best: Network, config: Config, measured: Evaluation, data: Data) -> None:
+    with stage("report"):
+        write_run_report(
+            run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
+        )
+
+
+def _watch(
+    run: Path, config: Config, world: World, data: Data, network: Placed, feed: TrainingFeed
+) -> Watch | None:
+    """The watch, in the first process.
+
+    It looks at whole layers without asking the other processes; where the network is split over
+    them, by columns or as hybrid, there is none.
+    """
+    if not world.is_first or network.model_group is not None:
+        return None
+    return Watch(
+        run,
+        feed,
+        len(data.source.classes),
+        config.optimizer.lr,
+        config.schedule.warmup_epochs,
+        len(data.validation),
+    )
+
+
+def _state(
+    run: Path, config: Config, world: World, data: Data, layout: str = "auto"
+) -> tuple[State, MetricsLog]:
+    """The state of the run: new, or as the last checkpoint has it; each process with its part."""
     model = build_network(resolve(config.model), len(data.source.classes), config.train.seed)
     model.classes = tuple(data.source.classes)
     model.stored_size = config.data.size
     model.training_data = data.manifest()
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
-    saved = load_checkpoint(run / "checkpoints")
-    if not saved:
+    saved = load_checkpoint(run / "checkpoints") if world.is_first else None
+    position = world.tell(asdict(saved[0]) if saved else None)
+    if not position:
         start_weights(model, config)
     freeze(model, config)
-    model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    use_forms(model, _forms(run, model, world))
+    network = place(model, layout, world, config.train.batch_size)
+    del model  # each process keeps only its parts
+    use_forms(network.convolutions, _forms(run, network.convolutions, world))
     state = State(
-        model=model,
-        optimizer=build_optimizer(model, config.optimizer),
+        network=network,
+        optimizer=build_optimizer(network.parts, config.optimizer, network.model_group),
         sums=torch.zeros(4, dtype=torch.float64, device=world.device),
     )
-    if saved:
-        state.restore(*saved)
+    if position:
+        state.restore(Position(**position), world.tell_tensors(saved[1] if saved else {}))
         say(f"continuing {run} from step {state.position.step}")
-    return state, MetricsLog(run / "metrics.jsonl", state.position.metrics_bytes)
+    path = run / "metrics.jsonl" if world.is_first else None
+    return state, MetricsLog(path, state.position.metrics_bytes)
 
 
 def _forms(run: Path, model: Network, world: World) -> dict[str, str]:
     """How the run computes its convolutions: chosen once, or resumption would change bits."""
     path = run / "forms.json"
+    if not world.is_first:
+        return dict(world.tell(None))
     if path.exists():
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(world.tell(json.loads(path.read_text(encoding="utf-8"))))
     dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
     chosen = choose_forms(model, dtype)
     write_text(path, json.dumps(chosen, indent=2) + "\n")
-    return chosen
+    return dict(world.tell(chosen))
 
 
-def _feed(config: Config, data: Data, model: Network) -> TrainingFeed:
+def _keep_best(run: Path, network: Placed, world: World) -> None:
+    model = network.whole()
+    if world.is_first:
+        save_weights(run / "weights.safetensors", model)
+
+
+def _best(run: Path, network: Placed, world: World) -> Network:
+    """The best weights, which the first process has on disk, on every process."""
+    if world.size == 1:
+        return load(run)
+    tensors = world.tell_tensors(load(run).state_dict() if world.is_first else {})
+    best = network.blank()
+    best.load_state_dict(tensors, assign=True)
+    return best.eval()
+
+
+def _feed(config: Config, data: Data, network: Placed) -> TrainingFeed:
     return TrainingFeed(
         images=data.train,
         components=data.statistics.components,
         augment=config.augment,
-        crop_size=model.variant.image_size,
+        crop_size=network.outline.variant.image_size,
         batch_size=config.train.batch_size,
         seed=config.train.seed,
+        micro_batch_size=config.train.micro_batch_size,
+        slice_index=network.slice_index,
+        slice_count=network.slice_count,
     )
 
 
-def _announce(run: Path, config: Config, world: World, data: Data, state: State) -> None:
-    parameters = sum(parameter.numel() for parameter in state.model.parameters())
+def _announce(run: Path, config: Config, world: World, data: Data, network: Placed) -> None:
+    variant, classes = network.outline.variant, len(data.source.classes)
+    parameters = sum(layer.parameters for layer in layer_table(variant, classes))
+    spread = f" on {world.size} processes ({network.layout})" if world.size > 1 else ""
     say(
-        f"{state.model.variant.name}: {parameters:,} parameters, {len(data.source.classes)} "
+        f"{variant.name}: {parameters:,} parameters, {classes} "
         f"classes, {len(data.train)} training and {len(data.validation)} validation images, "
-        f"{world.device.type} in {world.precision}"
+        f"{world.device.type} in {world.precision}{spread}"
     )
     say(
         f"recipe {config.recipe}: rate {config.optimizer.lr:g} ({config.optimizer.kind}, "
@@ -320,6 +411,22 @@ def _sole_use(run: Path) -> Iterator[None]:
         except OSError:
             raise UserError(f"another process is training {run}; wait for it or stop it") from None
         yield
+
+
+def _run_before_restart(config: Config, out: Path | None) -> Path | None:
+    """The run that these processes trained before torchrun started them again."""
+    name = f"{Path(config.data.source).name}-{config.recipe}"
+    candidates = [out] if out else sorted(Path("runs").glob(f"{name}*"), key=_created)
+    for run in reversed(candidates):
+        path = run / "config.json"
+        unfinished = path.exists() and not (run / "result.json").exists()
+        if unfinished and path.read_text(encoding="utf-8") == config.to_json():
+            return run
+    return None
+
+
+def _created(run: Path) -> float:
+    return run.stat().st_mtime
 
 
 def _numbered(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.data.batches import Batch, TrainingFeed
+from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed
 from alexnet.findings import Finding
 from alexnet.model.build import Network
 from alexnet.progress import Meter
@@ -74,9 +74,10 @@ class Watch:
             images: what the network saw of it.
             whole: with those that need another forward pass; the first log always has them.
         """
+        labels = batch.labels.cpu().numpy()
         vitals: dict[str, Any] = {
             "update_ratios": update_ratios(optimizer),
-            "batch_mixing": mixing(batch.labels.cpu().numpy(), self._facts.shares),
+            "batch_mixing": mixing(labels[labels != NO_IMAGE], self._facts.shares),
         }
         if (whole or not self._logged) and len(images) >= 8:
             stages = quiet_activations(model, images)

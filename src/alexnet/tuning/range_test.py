@@ -78,12 +78,12 @@ def range_test(bench: Bench, steps: int = _STEPS, decades: float = _DECADES) -> 
                 losses.append(loss)
                 updates.append(median(update_ratios(bench.state.optimizer).values()))
                 meter.advance(1, f"rate {rate:.1e}, loss {loss:.3f}")
-                if _broken(losses, bench.state.model.num_classes):
+                if _broken(losses, bench.state.network.outline.num_classes):
                     break
             batches.close()
     finally:
         restore(bench, before, position)
-    return judge(rates, losses, updates, bench.state.model.num_classes)
+    return judge(rates, losses, updates, bench.state.network.outline.num_classes)
 
 
 def restore(bench: Bench, tensors: dict[str, torch.Tensor], position: Position) -> None:

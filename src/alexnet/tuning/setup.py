@@ -10,6 +10,7 @@ from alexnet.data.batches import Batch, TrainingFeed
 from alexnet.draws import sample_keys
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import resolve
+from alexnet.parallel.layouts import place
 from alexnet.parallel.world import World
 from alexnet.training.data import Data
 from alexnet.training.finetune import freeze, start_weights
@@ -35,10 +36,11 @@ def new_bench(config: Config, world: World, data: Data) -> Bench:
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
     start_weights(model, config)
     freeze(model, config)
-    model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = place(model, "one", world)
+    network.module.train()
     state = State(
-        model=model.train(),
-        optimizer=build_optimizer(model, config.optimizer),
+        network=network,
+        optimizer=build_optimizer(network.parts, config.optimizer),
         sums=torch.zeros(4, dtype=torch.float64, device=world.device),
     )
     feed = TrainingFeed(
@@ -59,7 +61,7 @@ def train_step(bench: Bench, step: int, batch: Batch, lr: float) -> float:
     set_rates(state.optimizer, Rates(lr, lr * optimizer.bias_lr_factor, factors))
     keys = torch.from_numpy(sample_keys(bench.config.train.seed, step, batch.positions))
     with world.autocast():
-        logits = state.model(batch.colored(state.model.mean), keys.to(world.device))
+        logits = state.network.module(batch.colored(state.network.mean), keys.to(world.device))
     loss = F.cross_entropy(logits.float(), batch.labels)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

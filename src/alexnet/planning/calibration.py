@@ -1,0 +1,118 @@
+"""The short measurement behind `alexnet plan --devices`: how fast this machine computes and sends.
+
+Computation: steps of two sizes on one process, and the update alone. On a CPU one core is
+measured, and all of them, because processes share them. Traffic: an exchange of two sizes and a
+sum of gradients between two processes on this machine.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+from alexnet.config import OptimizerConfig
+from alexnet.model.forms import choose_forms, use_forms
+from alexnet.model.network import AlexNet
+from alexnet.model.variants import Variant
+from alexnet.parallel.exchange import Link, gather_rows
+from alexnet.parallel.launch import run_together
+from alexnet.parallel.world import World, cores, make_world
+from alexnet.planning.scaling import Machine, Wire
+from alexnet.training.optimizer import build_optimizer
+
+_SMALL, _LARGE = 8, 32  # images
+_EXCHANGE_BYTES = (1 << 12, 1 << 23)
+_SUM_BYTES = 1 << 26
+_REPEATS = 3
+
+
+def measure_machine(variant: Variant, num_classes: int, world: World) -> Machine:
+    """What one process of this machine does with a variant."""
+    model = AlexNet(variant, num_classes).to(world.device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
+    use_forms(model, choose_forms(model, dtype))
+    optimizer = build_optimizer(model, OptimizerConfig(lr=1e-6))
+    parameters = sum(p.numel() for p in model.parameters())
+    on_cpu = world.device.type == "cpu"
+    threads = torch.get_num_threads()
+    if on_cpu:
+        torch.set_num_threads(1)
+    try:
+        small, large = (_passes(model, count, world) for count in (_SMALL, _LARGE))
+        update = _timed(optimizer.step, world.device)
+        image = max(1e-9, (large - small) / (_LARGE - _SMALL))
+        power = 1.0
+        if on_cpu and cores() > 1:
+            torch.set_num_threads(cores())
+            power = math.log(large / _passes(model, _LARGE, world)) / math.log(cores())
+    finally:
+        torch.set_num_threads(threads)
+    return Machine(
+        image_seconds=image,
+        step_seconds=max(0.0, small - _SMALL * image),
+        update_seconds=update / parameters,
+        cores=cores() if on_cpu else None,
+        thread_power=min(1.0, max(0.1, power)),
+    )
+
+
+def measure_wire(device: str = "cpu") -> Wire:
+    """What carries bytes between two processes of this machine."""
+    latency, exchange, total = run_together(_traffic, 2, device)
+    return Wire(latency, exchange, total, overlap=0.0 if device == "cpu" else 1.0)
+
+
+def _passes(model: AlexNet, count: int, world: World) -> float:
+    """Seconds of forward and backward for so many images."""
+    side = model.variant.image_size
+    images = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    labels = torch.zeros(count, dtype=torch.int64, device=world.device)
+    images = images.to(world.device)
+
+    def run() -> None:
+        with world.autocast():
+            logits = model(images)
+        model.zero_grad(set_to_none=True)
+        F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+
+    return _timed(run, world.device)
+
+
+def _timed(run: Callable[[], object], device: torch.device) -> float:
+    run()
+    seconds = []
+    for _ in range(_REPEATS):
+        _wait(device)
+        began = time.perf_counter()
+        run()
+        _wait(device)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def _traffic(device: str) -> tuple[float, float, float]:
+    """Latency of an exchange, and bytes a second of exchanges and of sums."""
+    world = make_world(device, "fp32")
+    group = dist.group.WORLD
+    assert group is not None
+    link = Link(group, world.rank, world.size)
+    times = []
+    for count in _EXCHANGE_BYTES:
+        x = torch.zeros(1, count // 4, device=world.device)
+        times.append(_timed(lambda x=x: gather_rows(x, link), world.device))  # type: ignore[misc]
+    latency = times[0]
+    per_byte = max(1e-12, (times[1] - times[0]) / (_EXCHANGE_BYTES[1] - _EXCHANGE_BYTES[0]))
+    gradients = torch.zeros(_SUM_BYTES // 4, device=world.device)
+    summing = _timed(lambda: dist.all_reduce(gradients), world.device)
+    sent = 2 * (world.size - 1) / world.size * _SUM_BYTES
+    return latency, 1.0 / per_byte, sent / summing
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
