@@ -88,7 +88,7 @@ def test_words_are_philox_of_sample_moment_and_block() -> None:
         blocks = [plain_philox([sample, 11, block, 0], [7, 4]) for block in range(2)]
         assert row.tolist() == [*blocks[0], *blocks[1]][:6]
     assert {purpose.name: purpose.value for purpose in Purpose} == {
-        "ORDER": 1, "CROP": 2, "MIRROR": 3, "COLOR": 4, "DROPOUT": 5, "WEIGHTS": 6,
+        "ORDER": 1, "CROP": 2, "MIRROR": 3, "COLOR": 4, "DROPOUT": 5, "WEIGHTS": 6, "SEARCH": 7,
     }  # fmt: skip
 
 

@@ -13,14 +13,19 @@ from alexnet.claims.execute import directory, read_values, work
 from alexnet.claims.reproduce import reproduce
 from alexnet.claims.scales import SCALES
 from alexnet.errors import InterruptedRunError, UserError
+from alexnet.training import run as training_run
 
 from runs import finish, send_when, start  # isort: skip
 
 
 def test_every_claim_has_its_result_and_done_is_done(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One test, not a fixture for several: on parallel workers each would do all of it again."""
+    """One test, not a fixture for several: on parallel workers each would do all of it again.
+
+    Without the reports of the runs, which have tests of their own and would take most of the time.
+    """
+    monkeypatch.setattr(training_run, "write_run_report", lambda *arguments: None)
     reproduce("all", "smoke", tmp_path)
     for name, claim in CLAIMS.items():
         path = tmp_path / "results" / f"{name}_smoke.json"
