@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(BIN)/alexnet train digits --recipe digits
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

@@ -26,6 +26,11 @@ def times(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     """Seconds that each form is said to take."""
     said = {"plain": 1.0, "split": 0.5}
     monkeypatch.setattr(module, "_seconds", lambda case, form, *rest: said[form])
+    monkeypatch.setattr(
+        module,
+        "_candidates",
+        lambda case, device: ("plain", "split") if case.groups > 1 else ("plain",),
+    )
     return said
 
 
@@ -35,6 +40,13 @@ def test_the_fastest_is_chosen_and_remembered(times: dict[str, float]) -> None:
     assert chosen == {"conv1": "plain", "conv2": "split", "conv4": "split", "conv5": "split"}
     times["split"] = 2.0
     assert choose_forms(model, torch.float32) == chosen
+
+
+def test_a_processor_keeps_the_plain_form_whatever_it_measures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_seconds", lambda case, form, *rest: float(form == "plain"))
+    assert set(choose_forms(AlexNet(_TINY, 5), torch.float32).values()) == {"plain"}
 
 
 def test_a_small_gain_is_not_worth_leaving_the_plain_form(times: dict[str, float]) -> None:
