@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from alexnet.native.build import library
+from alexnet.ops.pooling import pooled_side
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
 _LARGEST_WINDOW = 15  # of pooling: its places are counted in bytes
@@ -90,11 +91,10 @@ class _Compiled(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, winners = ctx.saved_tensors
         stage = ctx.stage
-        if stage.window or _by_pixel(x):
-            gradient = gradient.contiguous(memory_format=torch.channels_last)
+        by_pixel = stage.window or _by_pixel(x)
+        layout = torch.channels_last if by_pixel else torch.contiguous_format
+        gradient = gradient.contiguous(memory_format=layout)
         gradient_x = torch.empty_like(x)
-        if not stage.window and not _by_pixel(x):
-            gradient = gradient.contiguous()
         _call("stage_backward", stage, x, gradient.to(x.dtype), winners, gradient_x)
         return gradient_x, *([None] * 9)
 
@@ -122,7 +122,7 @@ def _describe(
         else (channels * height * width, height * width, width, 1)
     )
     pooled = (
-        tuple(_pooled(side, window, stride, ceil_mode) for side in (height, width))
+        tuple(pooled_side(side, window, stride, ceil_mode) for side in (height, width))
         if window
         else (height, width)
     )
@@ -130,17 +130,6 @@ def _describe(
     return _Stage(
         *x.shape, *strides, *pooled, columns, relu, size, window, stride, kind, alpha, beta, k
     )
-
-
-def _pooled(side: int, window: int, stride: int, ceil_mode: bool) -> int:
-    """torch's rule: the last window may hang over the edge, but must begin inside."""
-    free = side - window
-    if free < 0 and not ceil_mode:
-        raise ValueError(f"a window of {window} does not fit into {side} pixels")
-    if not ceil_mode:
-        return free // stride + 1
-    count = -(-free // stride) + 1
-    return count - 1 if (count - 1) * stride >= side else count
 
 
 def _call(function: str, stage: _Stage, *tensors: Tensor | None) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from alexnet.ops.gpu import runs_triton
+from alexnet.ops.pooling import pooled_side
 
 _STORAGE = (torch.float32, torch.bfloat16, torch.float16)
 _LARGEST_WINDOW = 16  # 16 x 16 places fit into a byte
@@ -156,18 +157,12 @@ def _outputs(
     x: Tensor, window: int, stride: int, ceil_mode: bool, keep_winners: bool
 ) -> tuple[Tensor, Tensor]:
     """Empty tensors for what the forward pass makes; without winners their tensor is empty too."""
-    sides = [_pooled(side, window, stride, ceil_mode) for side in x.shape[2:]]
+    sides = [pooled_side(side, window, stride, ceil_mode) for side in x.shape[2:]]
     shape = (*x.shape[:2], *sides)
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_memory_format(x))
     if keep_winners:
         return y, torch.empty_like(y, dtype=torch.uint8)
     return y, torch.empty(0, dtype=torch.uint8, device=x.device)
-
-
-def _pooled(side: int, window: int, stride: int, ceil_mode: bool) -> int:
-    """Windows along a side; in ceil mode one may hang over the edge, if it begins inside."""
-    pooled = (side - window + (stride - 1 if ceil_mode else 0)) // stride + 1
-    return pooled - 1 if (pooled - 1) * stride >= side else pooled
 
 
 def _memory_format(x: Tensor) -> torch.memory_format:
