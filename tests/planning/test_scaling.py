@@ -47,8 +47,9 @@ def test_overlap_hides_no_more_than_the_backward_pass() -> None:
 
 
 def test_processes_that_share_cores() -> None:
-    machine = Machine(1.0, cores=2, thread_power=1.0)
-    assert [machine.slowdown(n) for n in (1, 2, 4)] == [0.5, 1.0, 2.0]
+    machine = Machine(1.0, cores=4, doubling=1.8)
+    slower = [machine.slowdown(n) for n in (1, 2, 4, 8, 12)]
+    assert slower == pytest.approx([1.0, 1.8, 1.8**2, 2 * 1.8**2, 3 * 1.8**2])
     assert replace(machine, cores=None).slowdown(8) == 1.0
 
 

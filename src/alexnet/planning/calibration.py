@@ -1,14 +1,14 @@
 """The short measurement behind `alexnet plan --devices`: how fast this machine computes and sends.
 
-Computation: steps of two sizes on one process, and the update alone. On a CPU one core is
-measured, and all of them, because processes share them. Traffic: an exchange of two sizes and a
-sum of gradients between two processes on this machine.
+Computation: steps of two sizes on one process, and the update alone; on a CPU also on two
+processes at once, which share the cores. Traffic: an exchange of two sizes and a sum of gradients
+between two processes on this machine.
 """
 
-import math
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -32,39 +32,43 @@ _REPEATS = 3
 
 def measure_machine(variant: Variant, num_classes: int, world: World) -> Machine:
     """What one process of this machine does with a variant."""
-    model = AlexNet(variant, num_classes).to(world.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
-    use_forms(model, choose_forms(model, dtype))
+    model = _model(variant, num_classes, world)
     optimizer = build_optimizer(model, OptimizerConfig(lr=1e-6))
     parameters = sum(p.numel() for p in model.parameters())
-    on_cpu = world.device.type == "cpu"
-    threads = torch.get_num_threads()
-    if on_cpu:
-        torch.set_num_threads(1)
-    try:
-        small, large = (_passes(model, count, world) for count in (_SMALL, _LARGE))
-        update = _timed(optimizer.step, world.device)
-        image = max(1e-9, (large - small) / (_LARGE - _SMALL))
-        power = 1.0
-        if on_cpu and cores() > 1:
-            torch.set_num_threads(cores())
-            power = math.log(large / _passes(model, _LARGE, world)) / math.log(cores())
-    finally:
-        torch.set_num_threads(threads)
-    return Machine(
+    small, large = (_passes(model, count, world) for count in (_SMALL, _LARGE))
+    update = _timed(optimizer.step, world.device)
+    image = max(1e-9, (large - small) / (_LARGE - _SMALL))
+    machine = Machine(
         image_seconds=image,
         step_seconds=max(0.0, small - _SMALL * image),
         update_seconds=update / parameters,
-        cores=cores() if on_cpu else None,
-        thread_power=min(1.0, max(0.1, power)),
     )
+    if world.device.type != "cpu":
+        return machine
+    shared = run_together(_sharing, 2, variant, num_classes, world.precision)
+    return replace(machine, cores=cores(), doubling=shared / large)
 
 
 def measure_wire(device: str = "cpu") -> Wire:
     """What carries bytes between two processes of this machine."""
     latency, exchange, total = run_together(_traffic, 2, device)
     return Wire(latency, exchange, total, overlap=0.0 if device == "cpu" else 1.0)
+
+
+def _sharing(variant: Variant, num_classes: int, precision: str) -> float:
+    """Seconds of forward and backward in a process that shares the cores with another."""
+    world = make_world("cpu", precision)
+    model = _model(variant, num_classes, world)
+    dist.barrier()
+    return _passes(model, _LARGE, world)
+
+
+def _model(variant: Variant, num_classes: int, world: World) -> AlexNet:
+    model = AlexNet(variant, num_classes).to(world.device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
+    use_forms(model, choose_forms(model, dtype))
+    return model
 
 
 def _passes(model: AlexNet, count: int, world: World) -> float:

@@ -20,28 +20,30 @@ _BACKWARD = 2 / 3  # of the computation, the part that gradients can hide behind
 
 @dataclass(frozen=True)
 class Machine:
-    """What one process does, and how many compute side by side.
+    """What one process does that has a machine or an accelerator to itself, and what sharing costs.
 
     Attributes:
-        image_seconds: forward and backward for one image, with one core or one accelerator.
+        image_seconds: forward and backward for one image.
         step_seconds: of a step whatever its size.
         update_seconds: of the update, for each parameter held.
         cores: of the machine that processes share; None: each has a device of its own.
-        thread_power: a process with t cores is t to this power as fast as with one.
+        doubling: time of each of two processes with half the cores over that of one with all. Where
+            cores are full and threads cost nothing this is 2; less where one process cannot use
+            them all.
     """
 
     image_seconds: float
     step_seconds: float = 0.0
     update_seconds: float = 0.0
     cores: int | None = None
-    thread_power: float = 1.0
+    doubling: float = 2.0
 
     def slowdown(self, processes: int) -> float:
-        """Time of a process among so many, over that of one process with a core of its own."""
+        """Time of a process among so many, over that of one that has the machine to itself."""
         if self.cores is None:
             return 1.0
-        share = self.cores / processes
-        return share**-self.thread_power if share > 1.0 else 1.0 / share
+        sharing = min(processes, self.cores)  # from there on processes wait for each other
+        return math.pow(self.doubling, math.log2(sharing)) * processes / sharing
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def predict(machine: Machine, wire: Wire, work: Work, layout: str, processes: in
         work.activation_bytes,
     )
     hops = math.ceil(math.log2(processes)) if processes > 1 else 0
-    contention = slowdown if machine.cores is not None and processes > machine.cores else 1.0
+    contention = max(1.0, processes / machine.cores) if machine.cores else 1.0
     exchange = contention * (sent.messages * hops * wire.latency + sent.exchange / wire.exchange)
     sums = 2 * hops if sent.gradients else 0
     gradients = contention * (sums * wire.latency + sent.gradients / wire.sum)

@@ -163,9 +163,8 @@ def _machine(name: str, variant: Variant, num_classes: int, world: World) -> tup
     from alexnet.planning.calibration import measure_machine
 
     machine = measure_machine(variant, num_classes, world)
-    return machine, f"measured here, {1 / machine.image_seconds:,.1f} images/s on one " + (
-        "core" if machine.cores else "device"
-    )
+    speed = f"{1 / machine.image_seconds:,.1f} images/s"
+    return machine, f"measured here, {speed} {'on all cores' if machine.cores else 'on one device'}"
 
 
 def _wire(name: str, world: World) -> tuple[Wire, str]:

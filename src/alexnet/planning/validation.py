@@ -55,31 +55,32 @@ class Job:
 
 def bench_scaling(
     variant: str,
-    batch_size: int,
-    steps: int,
+    batch_size: int | None,
+    steps: int | None,
     rounds: int,
     world: World,
     processes: Sequence[int] = (1, 2, 4),
 ) -> list[Row]:
-    """Seconds of a step, bytes sent and bytes held, for each layout and number of processes."""
+    """Seconds of a step, bytes sent and bytes held, for each layout and number of processes.
+
+    A batch size of None is 64 on a processor and 1024 on a GPU; steps of None are 2.
+    """
+    batch_size = batch_size or (64 if world.device.type == "cpu" else 1024)
+    steps = steps or 2
     blank = Job("one", 1, variant, batch_size, steps, world.device.type, world.precision)
-    worlds = [
-        [
-            replace(blank, layout=layout, processes=count)
-            for layout in possible_layouts(VARIANTS[variant], count)
-        ]
+    jobs = [
+        replace(blank, layout=layout, processes=count)
         for count in processes
+        for layout in possible_layouts(VARIANTS[variant], count)
     ]
-    predictions = _predictions([job for jobs in worlds for job in jobs], world)
+    predictions = _predictions(jobs, world)
     figures: dict[str, list[dict[str, float]]] = {}
     for number in range(rounds):
-        for jobs in worlds:
-            for job, figure in zip(
-                jobs, run_together(_measure, jobs[0].processes, jobs), strict=True
-            ):
-                name = f"{job.layout}-{job.processes}"
-                figures.setdefault(name, []).append(figure)
-                say(f"round {number + 1}: {name} {figure['seconds']:.3f} s")
+        for job in jobs:
+            figure = run_together(_measure, job.processes, job)
+            name = f"{job.layout}-{job.processes}"
+            figures.setdefault(name, []).append(figure)
+            say(f"round {number + 1}: {name} {figure['seconds']:.3f} s")
     alone = [figure["seconds"] for figure in figures["one-1"]]
     rows = []
     for name, measured in figures.items():
@@ -110,12 +111,9 @@ def _predictions(jobs: Sequence[Job], world: World) -> dict[str, float]:
     }
 
 
-def _measure(jobs: Sequence[Job]) -> list[dict[str, float]]:
-    torch.set_num_threads(max(1, cores() // jobs[0].processes))
-    return [_measure_one(job) for job in jobs]
-
-
-def _measure_one(job: Job) -> dict[str, float]:
+def _measure(job: Job) -> dict[str, float]:
+    """In each of the job's processes, which are new: what they hold is of this layout alone."""
+    torch.set_num_threads(max(1, cores() // job.processes))
     world = make_world(job.device, job.precision)
     before = resident_bytes()
     placed = place(AlexNet(job.variant), job.layout, world, job.batch_size)
