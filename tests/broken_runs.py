@@ -25,6 +25,8 @@ from alexnet.model.network import AlexNet
 from alexnet.training import data as training_data
 from alexnet.training import run as training_run
 from alexnet.training.checkpoint import Position, save_checkpoint
+from alexnet.training.choices import resolve_config
+from alexnet.training.directory import create_run
 
 # A narrow network on small pictures whose signal is as large as that of the full one: fewer inputs
 # to each unit need larger weights.
@@ -199,10 +201,10 @@ def make_run(
             if number % round(1 / broken.truncate) == 0:
                 path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assignments = (*SMALL, f"train.epochs={epochs}", f"optimizer.lr={broken.lr}")
-    config = training_run.resolve_config(
+    config = resolve_config(
         str(data), "default", [*assignments, f"train.seed={seed}", *broken.changes, *changes]
     )
-    run = training_run.create_run(config, folder / "run")
+    run = create_run(config, folder / "run")
     broken.prepare(run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_run, "write_run_report", lambda *things: None)

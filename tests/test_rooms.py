@@ -24,6 +24,7 @@ _ROOMS = (
     ("training",),
     ("bench", "claims", "doctor", "figures", "tuning"),
     ("planning",),
+    ("verbs",),
     ("cli",),
 )
 _LEVEL = {room: level for level, rooms in enumerate(_ROOMS) for room in rooms}

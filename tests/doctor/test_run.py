@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from alexnet.cli import verbs
 from alexnet.doctor.run import examine_run
 from alexnet.errors import UserError
 from alexnet.training.watch import read_findings
+from alexnet.verbs import verbs
 from broken_runs import BREAKS, HEALTHY, make_run
 
 # Those whose cause shows within a few steps; the others take whole trainings and are measured by

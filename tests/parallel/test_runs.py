@@ -104,7 +104,8 @@ def last_step(run: Path) -> int:
 
 def new_run(image_folder: Path, out: Path, *changes: str) -> Path:
     """A run directory with its configuration and nothing else."""
-    from alexnet.training.run import create_run, resolve_config
+    from alexnet.training.choices import resolve_config
+    from alexnet.training.directory import create_run
 
     homes = {
         "--epochs": "train.epochs=",

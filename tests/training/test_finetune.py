@@ -13,8 +13,9 @@ from alexnet.errors import UserError
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
 from alexnet.model.weights import load, save_weights
+from alexnet.training.choices import resolve_config
 from alexnet.training.finetune import begin_with, freeze, network_of, with_layer_rates
-from alexnet.training.run import resolve_config, train
+from alexnet.training.run import train
 
 _TINY = (
     *("model.width=0.03125", "model.image_size=64", "data.size=72", "train.alarm=false"),

@@ -19,7 +19,8 @@ from alexnet.config import Config
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.files import write_text
 from alexnet.progress import say
-from alexnet.training.run import create_run, resume
+from alexnet.training.directory import create_run
+from alexnet.training.run import resume
 
 _CONTEXT = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 _DONE, _USER_ERROR, _INTERRUPTED = 0, 2, 130

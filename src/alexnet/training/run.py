@@ -1,20 +1,17 @@
 """A run from beginning to end: its directory, its data, the loop, the final measurement."""
 
-import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from alexnet.config import Config, from_json, override, read_config, setting
+from alexnet.config import Config, from_json, read_config
 from alexnet.data.batches import TrainingFeed
-from alexnet.data.peek import glance
-from alexnet.data.sources import NAMES, open_source
 from alexnet.errors import PausedRunError, UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
@@ -26,12 +23,13 @@ from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.layouts import Placed, place
-from alexnet.parallel.world import World, make_world, started_rank, starts
+from alexnet.parallel.world import World, make_world
 from alexnet.progress import say, stage
-from alexnet.recipes import DataFacts, find_recipe, reasons
 from alexnet.training.checkpoint import Position, load_checkpoint
+from alexnet.training.choices import resolve_config
 from alexnet.training.data import Data, check_same_data, load_data
-from alexnet.training.finetune import fitted, freeze, start_weights
+from alexnet.training.directory import create_run, sole_use
+from alexnet.training.finetune import freeze, start_weights
 from alexnet.training.loop import (
     State,
     Surroundings,
@@ -121,7 +119,7 @@ def _continue(
     enough: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """A run to its end, or its result if it has ended."""
-    with _sole_use(run) if world.is_first else nullcontext():
+    with sole_use(run) if world.is_first else nullcontext():
         path = run / "result.json"
         done = world.is_first and path.exists() and json.loads(path.read_text(encoding="utf-8"))
         done = world.tell(done)
@@ -150,7 +148,7 @@ def take_on(run: Path, epochs: int, data: Data | None = None) -> Data:
     Raises:
         UserError, InterruptedRunError: as for `train`.
     """
-    with _sole_use(run):
+    with sole_use(run):
         config = read_config(run / "config.json")
         world = _world(config)
         data = data or load_data(config, world)
@@ -160,64 +158,6 @@ def take_on(run: Path, epochs: int, data: Data | None = None) -> Data:
             except PausedRunError:
                 say(f"paused after {epochs} epochs")
     return data
-
-
-def resolve_config(
-    data: str | None,
-    recipe: str | None,
-    assignments: Sequence[str],
-    config: Config | None = None,
-    init: str | None = None,
-) -> Config:
-    """The complete configuration of a run, every choice made; arguments as for `train`."""
-    facts = None
-    if config is None:
-        source = open_source(data or "digits", validation_fraction=_fraction(assignments))
-        seen = glance(source.train)
-        facts = DataFacts(
-            len(source.train),
-            len(source.classes),
-            mirror=source.mirror,
-            crop=source.crop,
-            side=seen.side,
-            gray=seen.gray,
-            batch_size=_number(assignments, "train.batch_size"),
-            epochs=_number(assignments, "train.epochs"),
-        )
-        config = find_recipe(recipe or ("finetune" if init else "default"))(facts)
-    if init is not None:
-        config = fitted(config, init)
-    if data is not None:
-        config = replace(config, data=replace(config.data, source=_absolute(data)))
-    chosen, config = config, override(config, assignments)
-    resolve(config.model)  # raises early what cannot be built
-    if facts and chosen.recipe in ("default", "finetune") and started_rank() == 0:
-        for line in reasons(facts, chosen, config):
-            say(line)
-    return config
-
-
-def create_run(config: Config, out: Path | None) -> Path:
-    """Make the run directory and write the configuration into it.
-
-    Raises:
-        UserError: the directory exists already, or cannot be made.
-    """
-    if starts():
-        before = _run_before_restart(config, out)
-        if before:
-            return before
-    if out is None:
-        out = _numbered(Path("runs") / f"{Path(config.data.source).name}-{config.recipe}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        hint = f"continue it with --resume {out}, or " if (out / "config.json").exists() else ""
-        raise UserError(f"{out} exists already; {hint}choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the run directory {out}: {error.strerror}") from None
-    write_text(out / "config.json", config.to_json())
-    return out
 
 
 def _run(
@@ -400,54 +340,3 @@ def _result(
         "data_wait_fraction": data_wait_fraction(position),
         **measured.to_json(),
     }
-
-
-@contextmanager
-def _sole_use(run: Path) -> Iterator[None]:
-    """Hold the run's lock, which the operating system releases however the process ends."""
-    with (run / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is training {run}; wait for it or stop it") from None
-        yield
-
-
-def _run_before_restart(config: Config, out: Path | None) -> Path | None:
-    """The run that these processes trained before torchrun started them again."""
-    name = f"{Path(config.data.source).name}-{config.recipe}"
-    candidates = [out] if out else sorted(Path("runs").glob(f"{name}*"), key=_created)
-    for run in reversed(candidates):
-        path = run / "config.json"
-        unfinished = path.exists() and not (run / "result.json").exists()
-        if unfinished and path.read_text(encoding="utf-8") == config.to_json():
-            return run
-    return None
-
-
-def _created(run: Path) -> float:
-    return run.stat().st_mtime
-
-
-def _numbered(path: Path) -> Path:
-    number, candidate = 1, path
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
-
-
-def _absolute(data: str) -> str:
-    """A path as one that still holds when the run is resumed from elsewhere; names stay."""
-    return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
-
-
-def _number(assignments: Sequence[str], key: str) -> int | None:
-    """What the user has set a number to, if anything."""
-    wanted = [a for a in assignments if a.startswith(f"{key}=")]
-    return int(setting(override(Config(), wanted), key)) if wanted else None
-
-
-def _fraction(assignments: Sequence[str]) -> float:
-    wanted = [a for a in assignments if a.startswith("data.validation_fraction=")]
-    return override(Config(), wanted).data.validation_fraction

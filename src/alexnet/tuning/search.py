@@ -14,8 +14,8 @@ from alexnet.data.sources import open_source
 from alexnet.errors import UserError
 from alexnet.parallel.world import make_world
 from alexnet.progress import say
+from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
-from alexnet.training.run import resolve_config
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs, read_duration
 from alexnet.tuning.halving import Plan, best, rungs_of

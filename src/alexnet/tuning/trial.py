@@ -6,8 +6,9 @@ from alexnet.config import Config
 from alexnet.errors import UserError
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
+from alexnet.training.directory import create_run
 from alexnet.training.metrics import read_metrics
-from alexnet.training.run import create_run, take_on
+from alexnet.training.run import take_on
 from alexnet.tuning.halving import Score
 
 

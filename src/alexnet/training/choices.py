@@ -1,0 +1,65 @@
+"""The configuration of a run: the recipe for the data, with the user's changes on top."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from alexnet.config import Config, override, setting
+from alexnet.data.peek import glance
+from alexnet.data.sources import NAMES, open_source
+from alexnet.model.catalog import resolve
+from alexnet.parallel.world import started_rank
+from alexnet.progress import say
+from alexnet.recipes import DataFacts, find_recipe, reasons
+from alexnet.training.finetune import fitted
+
+
+def resolve_config(
+    data: str | None,
+    recipe: str | None,
+    assignments: Sequence[str],
+    config: Config | None = None,
+    init: str | None = None,
+) -> Config:
+    """The complete configuration of a run, every choice made; arguments as for `train`."""
+    facts = None
+    if config is None:
+        source = open_source(data or "digits", validation_fraction=_fraction(assignments))
+        seen = glance(source.train)
+        facts = DataFacts(
+            len(source.train),
+            len(source.classes),
+            mirror=source.mirror,
+            crop=source.crop,
+            side=seen.side,
+            gray=seen.gray,
+            batch_size=_number(assignments, "train.batch_size"),
+            epochs=_number(assignments, "train.epochs"),
+        )
+        config = find_recipe(recipe or ("finetune" if init else "default"))(facts)
+    if init is not None:
+        config = fitted(config, init)
+    if data is not None:
+        config = replace(config, data=replace(config.data, source=_absolute(data)))
+    chosen, config = config, override(config, assignments)
+    resolve(config.model)  # raises early what cannot be built
+    if facts and chosen.recipe in ("default", "finetune") and started_rank() == 0:
+        for line in reasons(facts, chosen, config):
+            say(line)
+    return config
+
+
+def _absolute(data: str) -> str:
+    """A path as one that still holds when the run is resumed from elsewhere; names stay."""
+    return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
+
+
+def _number(assignments: Sequence[str], key: str) -> int | None:
+    """What the user has set a number to, if anything."""
+    wanted = [a for a in assignments if a.startswith(f"{key}=")]
+    return int(setting(override(Config(), wanted), key)) if wanted else None
+
+
+def _fraction(assignments: Sequence[str]) -> float:
+    wanted = [a for a in assignments if a.startswith("data.validation_fraction=")]
+    return override(Config(), wanted).data.validation_fraction

@@ -1,0 +1,69 @@
+"""The directory of a run: made once, found again after a restart, used by one process at a time."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alexnet.config import Config
+from alexnet.errors import UserError
+from alexnet.files import write_text
+from alexnet.parallel.world import starts
+
+
+def create_run(config: Config, out: Path | None) -> Path:
+    """Make the run directory and write the configuration into it.
+
+    Raises:
+        UserError: the directory exists already, or cannot be made.
+    """
+    if starts():
+        before = _run_before_restart(config, out)
+        if before:
+            return before
+    if out is None:
+        out = _numbered(Path("runs") / f"{Path(config.data.source).name}-{config.recipe}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        hint = f"continue it with --resume {out}, or " if (out / "config.json").exists() else ""
+        raise UserError(f"{out} exists already; {hint}choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the run directory {out}: {error.strerror}") from None
+    write_text(out / "config.json", config.to_json())
+    return out
+
+
+@contextmanager
+def sole_use(run: Path) -> Iterator[None]:
+    """Hold the run's lock, which the operating system releases however the process ends."""
+    with (run / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is training {run}; wait for it or stop it") from None
+        yield
+
+
+def _run_before_restart(config: Config, out: Path | None) -> Path | None:
+    """The run that these processes trained before torchrun started them again."""
+    name = f"{Path(config.data.source).name}-{config.recipe}"
+    candidates = [out] if out else sorted(Path("runs").glob(f"{name}*"), key=_created)
+    for run in reversed(candidates):
+        path = run / "config.json"
+        unfinished = path.exists() and not (run / "result.json").exists()
+        if unfinished and path.read_text(encoding="utf-8") == config.to_json():
+            return run
+    return None
+
+
+def _created(run: Path) -> float:
+    return run.stat().st_mtime
+
+
+def _numbered(path: Path) -> Path:
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

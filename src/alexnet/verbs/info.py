@@ -1,0 +1,43 @@
+"""`alexnet info`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from alexnet.errors import UserError
+from alexnet.verbs.group import verbs
+from alexnet.verbs.options import as_json_option
+
+
+@verbs.command()
+@click.argument("what", required=False, metavar="[VARIANT|RUN|PREPARED]")
+@click.option("--diff", metavar="VARIANT", help="What differs from this variant.")
+@click.option("--classes", type=click.IntRange(min=1), help="Outputs.  [1000; CIFAR-10 nets: 10]")
+@click.option("--verify", is_flag=True, help="Compare a prepared set with its checksums.")
+@as_json_option
+def info(
+    what: str | None, diff: str | None, classes: int | None, verify: bool, as_json: bool
+) -> None:
+    """Show the layers of a variant or run: shapes, parameters, multiply-adds; or a prepared set."""
+    from alexnet.model.describe import describe, difference_lines, layer_lines
+
+    if what and (Path(what) / "manifest.json").exists():
+        from alexnet.data.prepared import describe_prepared
+        from alexnet.data.prepared import verify as check
+        from alexnet.progress import say
+
+        if verify:
+            check(Path(what))
+            say(f"every file of {what} has its checksum")
+        prepared = describe_prepared(Path(what))
+        text = json.dumps(prepared.to_json()) if as_json else "\n".join(prepared.lines())
+        return click.echo(text)
+    if verify:
+        raise UserError(f"--verify wants a prepared set, not {what or 'a variant'}")
+    description = describe(what or "paper", classes)
+    if diff is not None:
+        return click.echo("\n".join(difference_lines(description, describe(diff, classes))))
+    if as_json:
+        return click.echo(json.dumps(description.to_json()))
+    return click.echo("\n".join(layer_lines(description, list_variants=what is None)))

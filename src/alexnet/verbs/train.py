@@ -1,0 +1,122 @@
+"""`alexnet train`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alexnet.errors import UserError
+from alexnet.verbs.group import verbs
+from alexnet.verbs.options import (
+    as_json_option,
+    assignments_of,
+    device_option,
+    layout_option,
+    views_option,
+)
+from alexnet.verbs.words import errors_in_words
+
+
+@verbs.command()
+@click.argument("data", required=False)
+@click.option("--recipe", default=None, help="A named run; default: chosen for the data.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/NAME]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run.")
+@click.option("--init", help="Begin with the weights of this run; its head goes by class name.")
+@click.option("--freeze", multiple=True, metavar="LAYER", help="Keep a layer as it is.")
+@click.option(
+    "--layer-rate", multiple=True, metavar="LAYER=FACTOR", help="Rate of a layer, relative."
+)
+@click.option("--budget", metavar="30m", help="End in about this time: the schedule is planned.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A config.json.")
+@click.option("--epochs", type=int, help="Passes over the training images.")
+@click.option("--steps", type=int, help="End after so many updates.")
+@click.option("--batch-size", type=int, help="Images in a batch.")
+@click.option("--lr", type=float, help="Learning rate at the start.")
+@click.option("--variant", help="Which network; `alexnet info` lists them.")
+@click.option("--seed", type=int, help="Of weights, order, augmentation and dropout.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Of products.")
+@click.option("--devices", type=click.IntRange(min=1), help="Processes to start, one a device.")
+@layout_option
+@click.option("--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Any setting.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@views_option
+@device_option
+@as_json_option
+def train(
+    data: str | None,
+    recipe: str | None,
+    out: Path | None,
+    resume: Path | None,
+    config_file: Path | None,
+    init: str | None,
+    freeze: tuple[str, ...],
+    layer_rate: tuple[str, ...],
+    budget: str | None,
+    changes: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    devices: int | None,
+    layout: str,
+    **named: Any,
+) -> None:
+    """Train a network on DATA: a folder of class folders, `digits`, or `cifar10`.
+
+    Without DATA the embedded handwritten digits are used. The run directory holds the weights,
+    the checkpoints, the metrics and report.html.
+    """
+    assignments = [*assignments_of(named), *changes]
+    if resume is not None:
+        others = (init, freeze, layer_rate, budget)
+        if data or recipe or out or config_file or assignments or any(others):
+            raise UserError(
+                "--resume continues a run with its own configuration; to change something, start "
+                f"a new run with --config {resume / 'config.json'}"
+            )
+        return _train_run(resume, devices, layout, as_json)
+    from alexnet.config import read_config
+    from alexnet.training.choices import resolve_config
+    from alexnet.training.directory import create_run
+    from alexnet.training.finetune import with_layer_rates
+    from alexnet.training.run import train as train_run
+
+    if recipe and config_file:
+        raise UserError("--recipe and --config both say what to run; give one of them")
+    given = read_config(config_file) if config_file else None
+    config = with_layer_rates(
+        resolve_config(data, recipe, assignments, given, init), freeze, layer_rate
+    )
+    if budget is not None:
+        from alexnet.tuning.budget import fit_to_budget, read_duration
+
+        config = fit_to_budget(config, read_duration(budget), assignments)
+    if dry_run:
+        return click.echo(config.to_json(), nl=False)
+    if devices and devices > 1:
+        return _train_run(create_run(config, out), devices, layout, as_json)
+    return _show_run(train_run(config=config, out=out, layout=layout), as_json)
+
+
+def _train_run(run: Path, devices: int | None, layout: str, as_json: bool) -> None:
+    """Train a run that exists, here or in processes of their own."""
+    if devices and devices > 1:
+        from alexnet.parallel.launch import launch
+
+        options = ["--layout", layout, *(["--json"] if as_json else [])]
+        return launch(["train", "--resume", str(run), *options], devices)
+    from alexnet.training.run import resume
+
+    return _show_run(resume(run, layout=layout), as_json)
+
+
+def _show_run(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        return click.echo(json.dumps(result))
+    click.echo(errors_in_words(result))
+    click.echo(
+        f"  {result['steps']} steps, {result['images_per_second']:.0f} images/s, "
+        f"{result['data_wait_fraction']:.1%} of the time waiting for data"
+    )
+    click.echo(f"  report   {Path(result['run']) / 'report.html'}")
+    return click.echo(f"  weights  {Path(result['run']) / 'weights.safetensors'}")
