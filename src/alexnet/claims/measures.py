@@ -74,6 +74,18 @@ def epochs_until(rows: list[dict[str, Any]], error: float) -> float | None:
 _STRETCH = 0.2  # epochs
 
 
+def error_before(rows: list[dict[str, Any]], epochs: float) -> float:
+    """Mean training error over the last epoch before `epochs`, or before the end if earlier."""
+    trainings = [row for row in rows if row["split"] == "train" and row["epoch"] <= epochs]
+    last = trainings[-1]["epoch"]
+    wrong = begin = 0.0
+    for row in trainings:
+        share = row["epoch"] - max(begin, last - 1.0)
+        wrong += row["top1_error"] * max(0.0, share)
+        begin = row["epoch"]
+    return float(wrong / min(last, 1.0))
+
+
 def errors_of_views(run: Path) -> Values:
     """Errors in percent with one and with ten views, weights of the last epoch."""
     model, config = last_network(run)

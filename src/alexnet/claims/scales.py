@@ -39,6 +39,7 @@ class Cifar:
             140 and about 520.
         goal: the training error of Figure 1, as a fraction.
         most_epochs: after which a run of Figure 1 gives up.
+        pilot_epochs: after which the rates of Figure 1 are compared.
     """
 
     width: float
@@ -46,6 +47,7 @@ class Cifar:
     epochs_11: int
     goal: float
     most_epochs: int
+    pilot_epochs: float
     steps: int | None = None
 
 
@@ -66,25 +68,39 @@ SCALES = {
             "smoke",
             seeds=1,
             photographs=Photographs(64, 72, 1 / 32, epochs=1, batch_size=16, lr=0.002, steps=6),
-            cifar=Cifar(width=0.25, epochs_18=1, epochs_11=1, goal=0.95, most_epochs=1, steps=6),
+            cifar=Cifar(
+                width=0.25,
+                epochs_18=1,
+                epochs_11=1,
+                goal=0.95,
+                most_epochs=1,
+                pilot_epochs=1,
+                steps=6,
+            ),
         ),
         Scale(
             "cpu",
             seeds=3,
             photographs=Photographs(112, 128, 0.25, epochs=30, batch_size=64, lr=0.005),
-            cifar=Cifar(width=1.0, epochs_18=20, epochs_11=40, goal=0.25, most_epochs=60),
+            cifar=Cifar(
+                width=1.0, epochs_18=20, epochs_11=40, goal=0.25, most_epochs=60, pilot_epochs=6
+            ),
         ),
         Scale(
             "gpu",
             seeds=5,
             photographs=Photographs(224, 256, 1.0, epochs=90, batch_size=64, lr=0.005),
-            cifar=Cifar(width=1.0, epochs_18=140, epochs_11=520, goal=0.25, most_epochs=150),
+            cifar=Cifar(
+                width=1.0, epochs_18=140, epochs_11=520, goal=0.25, most_epochs=150, pilot_epochs=12
+            ),
         ),
         Scale(
             "full",
             seeds=1,
             photographs=Photographs(224, 256, 1.0, epochs=120, batch_size=128, lr=0.01),
-            cifar=Cifar(width=1.0, epochs_18=140, epochs_11=520, goal=0.25, most_epochs=150),
+            cifar=Cifar(
+                width=1.0, epochs_18=140, epochs_11=520, goal=0.25, most_epochs=150, pilot_epochs=12
+            ),
         ),
     )
 }
