@@ -31,7 +31,7 @@ from alexnet.training.directory import create_run
 # A narrow network on small pictures whose signal is as large as that of the full one: fewer inputs
 # to each unit need larger weights.
 SMALL = (
-    *("model.width=0.125", "model.initial_scale=4", "model.image_size=64", "data.size=72"),
+    *("model.width=0.125", "model.initial_scale=1.4", "model.image_size=64", "data.size=72"),
     *("train.batch_size=32", "augment.color=none", "augment.crop=center", "augment.mirror=false"),
     *("train.device=cpu", "train.precision=fp32"),
 )
@@ -171,7 +171,7 @@ BREAKS = (
     Break(
         "0.01 initial weights on unit-variance inputs",
         "drowned-signal",
-        changes=("model.variant=paper-literal", "model.initial_scale=1"),
+        changes=("model.variant=paper-literal", "model.initial_scale=0.35"),
         spoil=_unit_variance,
     ),
     Break("all labels shuffled", "labels-do-not-fit", spoil=_shuffle_labels),

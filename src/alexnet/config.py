@@ -41,9 +41,6 @@ class ModelConfig:
     dropout: float | None = None
     image_size: int | None = None  # pixels the network sees; 224 for most variants
     width: float = 1.0  # multiplies every layer's width; below 1 for tests and small machines
-    # Multiplies the initial weights above conv1. A narrow layer adds up fewer inputs; with
-    # 1 / sqrt(width) its signals are as large as in the full network, and it learns as soon.
-    weight_gain: float = 1.0
     initial_scale: float = 1.0  # multiplies the deviation of all initial weights
 
     def __post_init__(self) -> None:
@@ -52,7 +49,6 @@ class ModelConfig:
             self.dropout is None or 0.0 <= self.dropout < 1.0, "model.dropout must be in [0, 1)"
         )
         _require(0.0 < self.width < math.inf, "model.width must be positive")
-        _require(0.0 < self.weight_gain < math.inf, "model.weight_gain must be positive")
         _require(0.0 < self.initial_scale < math.inf, "model.initial_scale must be positive")
 
 

@@ -176,11 +176,10 @@ def test_info_of_a_cifar_net_has_ten_classes() -> None:
     assert any(line.startswith("order") for line in lines)
 
 
-def test_a_narrow_net_can_be_as_loud_as_the_full_one() -> None:
-    narrow = resolve(ModelConfig(width=0.25, weight_gain=2.0))
+def test_a_narrow_net_is_as_loud_as_the_full_one() -> None:
+    narrow = resolve(ModelConfig(width=0.25))
     assert narrow.weight_std == (0.01, 0.02, 0.06, 0.06, 0.06, 0.02, 0.02, 0.02)
-    with pytest.raises(UserError, match="weight_gain"):
-        resolve(ModelConfig(variant="one-tower", weight_gain=2.0))
+    assert resolve(ModelConfig(variant="one-tower", width=0.25)).weight_std is None
 
 
 def small(name: str) -> AlexNet:

@@ -190,7 +190,7 @@ def test_changes_of_a_configuration() -> None:
     assert changed(columns=1) == {"columns"}
     assert changed(dropout=0.0) == {"dropout"}
     assert changed(image_size=96) == {"image_size"}
-    assert changed(width=0.5) == {"widths", "hidden"}
+    assert changed(width=0.5) == {"widths", "hidden", "weight_std"}
     assert changed(normalization=False) == {"order"}
     assert changed(normalization=True, pooling="overlapping") == set()
     assert changed(pooling="non-overlapping") == {

@@ -36,9 +36,7 @@ def reference(setting: Setting) -> Config:
         return replace(published, data=data, evaluation=EvaluationConfig(views=1))
     return Config(
         recipe=f"claims-{setting.scale.name}",
-        model=ModelConfig(
-            width=scale.width, weight_gain=scale.width**-0.5, image_size=scale.image_size
-        ),
+        model=ModelConfig(width=scale.width, image_size=scale.image_size),
         data=data,
         augment=AugmentConfig(color="paper"),
         optimizer=OptimizerConfig(lr=scale.lr),

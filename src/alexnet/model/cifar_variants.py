@@ -139,8 +139,6 @@ def resolve_cifar(config: ModelConfig) -> CifarVariant:
                 f"{variant.name} has no model.{key}; leave it out, or take the net's own recipe: "
                 "--recipe cifar-18, cifar-13 or cifar-11"
             )
-    if config.weight_gain != 1.0:
-        raise UserError(f"{variant.name} has no model.weight_gain to change; leave it out")
     if config.activation is not None:
         variant = replace(variant, activation=config.activation)
     if config.normalization and not any("norm" in stage for stage in variant.order):

@@ -4,6 +4,7 @@ Nothing here computes. `network.py` builds whatever the table says and knows no 
 Sources: the paper (sections in brackets) and the authors' released `layers-145.cfg`.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -231,8 +232,6 @@ def resolve(config: ModelConfig) -> Variant:
         variant = with_initial_scale(variant, config.initial_scale)
     if config.width != 1.0:
         variant = scaled(variant, config.width)
-    if config.weight_gain != 1.0:
-        variant = louder(variant, config.weight_gain)
     if any(channels % variant.columns for channels in variant.widths):
         raise UserError(
             f"model.columns={variant.columns} does not divide the widths of {variant.name}, "
@@ -261,29 +260,25 @@ def with_initial_scale(variant: Variant, scale: float) -> Variant:
 
 
 def scaled(variant: Variant, width: float) -> Variant:
-    """The same network with every layer's width multiplied; columns stay equally wide."""
+    """The same network with every layer's width multiplied; columns stay equally wide.
+
+    A narrow layer adds up fewer inputs. Initial weights above conv1 grow by 1 / sqrt(width), so
+    that signals are as large as in the full network, and it learns as soon.
+    """
 
     def scale(channels: int) -> int:
         return max(1, round(channels * width / variant.columns)) * variant.columns
 
+    weight_std = variant.weight_std
+    if weight_std is not None:  # else torch's rule, which follows the number of inputs
+        weight_std = (weight_std[0], *(std / math.sqrt(width) for std in weight_std[1:]))
     return replace(
         variant,
         widths=tuple(scale(channels) for channels in variant.widths),
         hidden=scale(variant.hidden),
         fc6_hidden=scale(variant.fc6_hidden) if variant.fc6_hidden else None,
+        weight_std=weight_std,
     )
-
-
-def louder(variant: Variant, gain: float) -> Variant:
-    """The same network with the initial weights of every layer but conv1 multiplied.
-
-    Raises:
-        UserError: its initial weights are not given by the table.
-    """
-    if variant.weight_std is None:
-        raise UserError(f"{variant.name} draws its weights by torch's rule; leave weight_gain out")
-    first, *others = variant.weight_std
-    return replace(variant, weight_std=(first, *(gain * std for std in others)))
 
 
 def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
