@@ -97,8 +97,8 @@ def _native_rows(plan: Plan, native: Split, scratch: Path) -> list[Row]:
     contenders = {"data/native-to-prepared": ours}
     if plan.peers:
         files = sorted(folder.rglob("*.jpg"))
-        contenders["data/pillow-dataloader-prepare"] = lambda: _loader_speed(
-            _Files(files, _squared), plan.cores, collate=list
+        contenders["data/pillow-dataloader-prepare"] = lambda: _written_speed(
+            _Files(files, _squared), plan.cores, scratch / "peer"
         )
     return interleaved(
         contenders, plan.rounds, "images/s", against=["data/pillow-dataloader-prepare"]
@@ -221,17 +221,30 @@ class _Files(Dataset[Any]):
         return self._make(self._files[index])
 
 
-def _loader_speed(files: _Files, workers: int, epochs: int = 1, collate: Any = None) -> float:
+def _loader_speed(files: _Files, workers: int, epochs: int = 1) -> float:
     loader = DataLoader(
         files,
         _BATCH,
         shuffle=True,
         num_workers=workers,
-        collate_fn=collate,
         persistent_workers=True,
     )
     began = time.perf_counter()
     seen = sum(len(batch) for _ in range(epochs) for batch in loader)
+    return seen / (time.perf_counter() - began)
+
+
+def _written_speed(files: _Files, workers: int, out: Path) -> float:
+    """The peer's squares, each a file of its own; it has neither mean nor manifest to write."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    loader = DataLoader(files, _BATCH, num_workers=workers, collate_fn=list)
+    began = time.perf_counter()
+    seen = 0
+    for squares in loader:
+        for encoded in squares:
+            (out / f"{seen:06d}.jpg").write_bytes(encoded)
+            seen += 1
     return seen / (time.perf_counter() - began)
 
 

@@ -18,7 +18,7 @@ from alexnet.errors import UserError
 from alexnet.files import write_atomically
 from alexnet.progress import Meter
 
-_CHUNK = 16  # images a worker gets at a time
+_CHUNK = 32  # images a worker gets at a time; their sums come back as one mean image
 _GO_ON = "what is finished is kept: run the same command again to go on"
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from alexnet.data.augment import View
 from alexnet.data.images import BadImage, load_square
+from alexnet.data.rooms import Rooms
 from alexnet.data.sources import Split
 from alexnet.data.yuv import rgb_from_yuv, yuv_from_rgb
 from alexnet.errors import UserError
@@ -50,10 +51,12 @@ class HostPixels:
     Attributes:
         pixels: (N, S, S, 3) uint8 RGB.
         pinned: whether batches are cut into memory that a GPU copies from by itself.
+        rooms: where else they are cut into.
     """
 
     pixels: Tensor
     pinned: bool = False
+    rooms: Rooms = field(default_factory=Rooms)
 
     @property
     def size(self) -> int:
@@ -62,7 +65,7 @@ class HostPixels:
 
     def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """As `PixelStore.cut`."""
-        batch = _empty_batch(len(samples), side, self.pinned)
+        batch = _empty_batch(len(samples), side, self.pinned, self.rooms)
         for row, sample, view in zip(batch, samples, views, strict=True):
             _cut_one(self.pixels[int(sample)], view, side, row)
         return batch.permute(0, 3, 1, 2)
@@ -84,6 +87,7 @@ class StreamedPixels:
     size: int
     workers: int  # threads that `take` decodes with
     pinned: bool = False  # as in `HostPixels`
+    rooms: Rooms = field(default_factory=Rooms)
 
     def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """As `PixelStore.cut`.
@@ -91,7 +95,7 @@ class StreamedPixels:
         Raises:
             UserError: an image has gone or was damaged since the run began.
         """
-        batch = _empty_batch(len(samples), side, self.pinned)
+        batch = _empty_batch(len(samples), side, self.pinned, self.rooms)
         for row, sample, view in zip(batch, samples, views, strict=True):
             _cut_one(torch.from_numpy(self.picture(int(sample))), view, side, row)
         return batch.permute(0, 3, 1, 2)
@@ -271,9 +275,11 @@ class Filling:
         self._count = end
 
 
-def _empty_batch(count: int, side: int, pinned: bool) -> Tensor:
+def _empty_batch(count: int, side: int, pinned: bool, rooms: Rooms) -> Tensor:
     """Room for a batch. Pinned memory is torch's to use again once the copy out of it has ended."""
-    return torch.empty(count, side, side, 3, dtype=torch.uint8, pin_memory=pinned)
+    if pinned:
+        return torch.empty(count, side, side, 3, dtype=torch.uint8, pin_memory=True)
+    return rooms.empty(count, side, side, 3)
 
 
 def _cut_one(image: Tensor, view: View | npt.NDArray[np.int64], side: int, out: Tensor) -> None:
