@@ -456,3 +456,18 @@ def test_a_truncated_stored_square_is_refused_at_every_length():
     for length in range(len(encoded) - 2):
         with pytest.raises(BadImage):
             load_square(encoded[:length], 64)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.sampled_from([b"\xff", b"\xda", b"\xff\xda", b"\0" * 40, b"\xda" * 9000]), max_size=9
+    )
+)
+def test_scans_are_counted_as_bytes_count_does(compiled: bool, parts: list[bytes]) -> None:
+    encoded = b"".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        if not compiled:
+            patch.setattr(images, "library", lambda name: None)
+        assert images._scans(encoded) == encoded.count(b"\xff\xda")

@@ -136,7 +136,12 @@ def _split(folder: Path, names: Sequence[str], classes: dict[str, list[str]]) ->
     keys = [key for name in names for key in classes.get(name, [])]
     counts = [len(classes.get(name, [])) for name in names]
     labels = np.repeat(np.arange(len(names), dtype=np.int64), counts)
-    return Split(keys, labels, lambda i: (folder / keys[i]).read_bytes())
+
+    def read(index: int) -> bytes:
+        with open(f"{folder}/{keys[index]}", "rb", buffering=0) as file:  # noqa: PTH123 - 30 µs less
+            return file.read()
+
+    return Split(keys, labels, read)
 
 
 def _training_classes(folder: Path, inside: str) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ The formats are a short list on purpose: a format that nobody uses for photograp
 for hostile files.
 """
 
+import ctypes
 import re
 import struct
 import warnings
@@ -42,6 +43,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from simplejpeg import decode_jpeg, decode_jpeg_header
 
 from alexnet.data.squaring import square, square_of_pixels
+from alexnet.native.build import library
 
 EXTENSIONS = (
     ".jpg",
@@ -191,7 +193,9 @@ def _check_cost(image: ImageFile, encoded: bytes, max_pixels: int) -> None:
 
 
 def _scans(encoded: bytes) -> int:
-    """How often FF DA occurs, which begins a scan; in a third of the time of `bytes.count`."""
+    """How often FF DA occurs, which begins a scan; `bytes.count` would take forty times as long."""
+    if (loops := library("scans")) is not None:
+        return int(loops.count_scans(ctypes.c_char_p(encoded), ctypes.c_long(len(encoded))))
     values = np.frombuffer(encoded, np.uint8)
     return int(np.count_nonzero(values[1:][values[:-1] == 0xFF] == 0xDA))
 
