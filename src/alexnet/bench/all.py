@@ -52,5 +52,5 @@ def measure(
         rows += bench_inference(plan, world)
     if what in ("data", "all"):
         cores = os.cpu_count() or 1
-        rows += bench_data(Plan(images, peers, count, rounds, cores, world.device, only))
+        rows += bench_data(Plan(images, peers, count, rounds, cores, world, only))
     return rows

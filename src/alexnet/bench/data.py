@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from alexnet.bench.feeding import bench_feeding
 from alexnet.bench.measure import Row, interleaved, row
 from alexnet.bench.pictures import make_pictures
 from alexnet.config import AugmentConfig
@@ -30,9 +31,10 @@ from alexnet.data.loading import Place, load_images
 from alexnet.data.prepare import prepare
 from alexnet.data.sources import Split, open_source
 from alexnet.parallel.memory import resident_bytes
+from alexnet.parallel.world import World
 
 _SIZE, _CROP, _BATCH = 256, 224, 128
-STEPS = ("native", "batches", "resident", "memory")
+STEPS = ("native", "batches", "resident", "training", "memory")
 _EPOCHS = 3  # of a feed or loader in one measurement, so that its start counts little
 
 
@@ -47,7 +49,7 @@ class Plan:
         rounds: how often each contender is run.
         only: one of STEPS, where not all are wanted.
         cores: processes and threads to use.
-        device: where resident pixels are tried, if it is no CPU.
+        world: where resident pixels are tried, if it is no CPU, and where the network trains.
     """
 
     images: Path | None
@@ -55,7 +57,7 @@ class Plan:
     count: int
     rounds: int
     cores: int
-    device: torch.device
+    world: World
     only: str | None = None
 
 
@@ -73,6 +75,7 @@ def bench_data(plan: Plan) -> list[Row]:
         for step, measure in (
             ("batches", _batch_rows),
             ("resident", _resident_rows),
+            ("training", _training_rows),
             ("memory", _memory_rows),
         ):
             rows += measure(plan, split) if step in wanted else []
@@ -150,15 +153,23 @@ def _resident_rows(plan: Plan, split: Split) -> list[Row]:
         "images/s",
     )
     torch.set_num_threads(threads)
-    if plan.device.type == "cuda":
+    if plan.world.device.type == "cuda":
         contenders = {}
         for kind in ("device", "device-yuv"):
             resident, _ = load_images(
-                split, Place(kind, plan.device, _SIZE, plan.cores), "", trusted=True
+                split, Place(kind, plan.world.device, _SIZE, plan.cores), "", trusted=True
             )
             contenders[f"data/{kind}-pixels"] = partial(_colored_speed, _feed(resident, 1024))
         rows += interleaved(contenders, plan.rounds, "images/s")
     return rows
+
+
+def _training_rows(plan: Plan, split: Split) -> list[Row]:
+    """The network of the paper, fed from the prepared set: on a CPU decoded as it goes."""
+    on_cpu = plan.world.device.type == "cpu"
+    kind, batch_size, steps = ("stream", 64, 2) if on_cpu else ("device", 1024, 50)
+    batch_size = min(batch_size, len(split))
+    return bench_feeding(split, kind, plan.world, batch_size, steps, plan.rounds, plan.cores)
 
 
 def _memory_rows(plan: Plan, split: Split) -> list[Row]:

@@ -23,7 +23,7 @@ from alexnet.verbs.options import as_json_option, device_option
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="How often each is run.")
 @click.option(
     "--only",
-    type=click.Choice(["native", "batches", "resident", "memory"]),
+    type=click.Choice(["native", "batches", "resident", "training", "memory"]),
     help="One part of `data`.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default="benchmarks", help="Folder.")
