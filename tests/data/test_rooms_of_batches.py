@@ -44,4 +44,4 @@ def test_many_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    assert len(rooms._free) <= 8
+    assert len(rooms._free) <= 16  # a thread lets go of its room only once it has the next one

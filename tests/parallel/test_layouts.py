@@ -162,13 +162,18 @@ def test_answers_and_gradients_are_those_of_one_device(
 
 @pytest.mark.parametrize("layout", ["columns", "data", "hybrid"])
 def test_in_bf16_they_differ_by_its_rounding(records: Any, layout: str) -> None:
-    """bf16 keeps 8 bits, 0.4 %; sums of few rounded parts stay within a few of those."""
+    """Split or not, gradients are as far from those of float32: the rounding is that of bf16."""
+    (exact,) = records["one", 1, "fp32", "2012"]
     (alone,) = records["one", 1, "bf16", "2012"]
     ranks = records[layout, 2, "bf16", "2012"]
     assert relative(whole_logits(ranks, layout), alone["logits"]) < 0.02
-    for name, gradient in alone["gradients"].items():
-        difference = (ranks[0]["gradients"][name] - gradient).norm() / gradient.norm()
-        assert difference < 0.06, name
+    for name, gradient in exact["gradients"].items():
+        rounding, split = (
+            (record["gradients"][name] - gradient).norm() / gradient.norm()
+            for record in (alone, ranks[0])
+        )
+        assert split < 1.5 * rounding + 0.005, name
+        assert rounding < 0.5, name  # a small batch: much cancels
 
 
 @pytest.mark.parametrize(("layout", "size"), LAYOUTS)

@@ -24,17 +24,19 @@ def narrow(name: str) -> Variant:
     """An eighth of the width, small images, and initial weights that pass on as much signal.
 
     The scale of a sum of n weighted inputs grows with the root of n: 0.01 is made for the full
-    width, where fc6 has 9216 inputs.
+    width and size, where fc6 has 9216 inputs.
     """
-    variant = resolve(ModelConfig(name, width=1 / 8, image_size=64))
-    assert variant.weight_std is not None
-    full, small = (AlexNet(v, 10, seed=None) for v in (resolve(ModelConfig(name)), variant))
-    fan_ins = [
+    full, variant = (
+        resolve(ModelConfig(name)),
+        resolve(ModelConfig(name, width=1 / 8, image_size=64)),
+    )
+    assert full.weight_std is not None
+    wide, few = (
         [model.get_parameter(f"{layer}.weight")[0].numel() for layer in WEIGHT_LAYERS]
-        for model in (full, small)
-    ]
-    scales = zip(variant.weight_std, *fan_ins, strict=True)
-    return replace(variant, weight_std=tuple(s * (wide / few) ** 0.5 for s, wide, few in scales))
+        for model in (AlexNet(v, 10, seed=None) for v in (full, variant))
+    )
+    scales = zip(full.weight_std, wide, few, strict=True)
+    return replace(variant, weight_std=tuple(s * (n / m) ** 0.5 for s, n, m in scales))
 
 
 @pytest.mark.parametrize("name", ["paper", "original"])
