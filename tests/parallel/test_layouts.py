@@ -172,7 +172,7 @@ def test_in_bf16_they_differ_by_its_rounding(records: Any, layout: str) -> None:
             (record["gradients"][name] - gradient).norm() / gradient.norm()
             for record in (alone, ranks[0])
         )
-        assert split < 1.5 * rounding + 0.005, name
+        assert split < 1.5 * rounding + 0.01, name  # halves are rounded before they are added
         assert rounding < 0.5, name  # a small batch: much cancels
 
 
