@@ -29,7 +29,7 @@ def test_many_images_are_trained_as_in_the_paper() -> None:
 
 def test_what_the_user_sets_changes_what_goes_with_it() -> None:
     facts = DataFacts(1000, 10, mirror=True)
-    assert default(facts).optimizer.lr == pytest.approx(0.0025)
+    assert default(facts).optimizer.lr == pytest.approx(0.005)
     large = DataFacts(1000, 10, mirror=True, batch_size=128)
     assert default(large).optimizer.lr == pytest.approx(0.01)
     short = DataFacts(1000, 10, mirror=True, epochs=7)
@@ -47,15 +47,15 @@ def test_user_values_are_said_to_be_the_users() -> None:
     facts = DataFacts(1000, 10, mirror=True, side=20)
     config = default(facts)
     lines = reasons(facts, config, override(config, ["optimizer.lr=0.1"]))
-    assert "  optimizer.lr 0.1: as you say (it would be 0.0025)" in lines
+    assert "  optimizer.lr 0.1: as you say (it would be 0.005)" in lines
     assert any("images of 20 pixels are enlarged" in line for line in lines)
 
 
 def test_fine_tuning_is_gentle_and_says_so() -> None:
     facts = DataFacts(1000, 10, mirror=True)
     config = finetune(facts)
-    assert config.optimizer.lr == pytest.approx(0.00025)
+    assert config.optimizer.lr == pytest.approx(0.0005)
     assert config.optimizer.layer_rates == (("fc8", 1, 10.0),)
-    assert "  optimizer.lr 0.00025: fine-tuning, from scratch 0.0025" in reasons(
+    assert "  optimizer.lr 0.0005: fine-tuning, from scratch 0.005" in reasons(
         facts, config, config
     )

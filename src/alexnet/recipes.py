@@ -4,6 +4,7 @@ Its docstring is its lab note: the command, the hardware, the time and the resul
 sets always wins over what a recipe chooses. Free of torch.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,12 +68,13 @@ def _length(facts: DataFacts) -> list[Choice]:
     """Batch, rate, epochs and schedule.
 
     The rate of 0.01 was meant for batches of 128 out of a million images. A small set has too few
-    steps in an epoch for such batches, so they shrink, and the rate shrinks in proportion
-    (Krizhevsky 2014, "One weird trick", and everyone since). A rate that is right later is too
-    high for the first steps, in which biases of 1 meet raw pixels: hence a warm-up of an epoch, or
-    100 steps, but no more than a seventh of the run. The rate falls to nothing in a straight line,
-    because a plateau of a few validation images is mostly chance. From 200,000 images on, epochs
-    and rate are the paper's.
+    steps in an epoch for such batches, so they shrink, and the rate shrinks with their square root,
+    which keeps the variance of an update (Krizhevsky 2014, section 5). In proportion it would be
+    half as much for batches of 32, which was worse on narrow networks and no better on the full one
+    (docs/log.md). A rate that is right later is too high for the first steps, in which biases of 1
+    meet raw pixels: hence a warm-up of an epoch, or 100 steps, but no more than a seventh of the
+    run. The rate falls to nothing in a straight line, because a plateau of a few validation images
+    is mostly chance. From 200,000 images on, epochs and rate are the paper's.
     """
     images = facts.images
     by_size = 32 if images < 20_000 else 64 if images < 200_000 else 128
@@ -90,8 +92,8 @@ def _length(facts: DataFacts) -> list[Choice]:
         ),
         Choice(
             "optimizer.lr",
-            0.01 * batch_size / 128,
-            "the paper's 0.01 for batches of 128, in proportion",
+            0.01 * math.sqrt(batch_size / 128),
+            "the paper's 0.01 for batches of 128, with the square root of the batch",
         ),
         Choice(
             "train.epochs",

@@ -88,7 +88,7 @@ def test_a_run_from_another_run(
     )
     assert config.recipe == "finetune"
     assert config.model.width == 0.03125
-    assert config.optimizer.lr == pytest.approx(0.0025 / 10)
+    assert config.optimizer.lr == pytest.approx(0.005 / 10)
     assert config.optimizer.layer_rates == (("fc8", 1, 10.0),)
     config = with_layer_rates(config, ("conv1,conv2,conv3,conv4,conv5",), ())
     run = Path(train(out=tmp_path / "run", config=config)["run"])
