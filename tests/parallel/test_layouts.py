@@ -162,18 +162,21 @@ def test_answers_and_gradients_are_those_of_one_device(
 
 @pytest.mark.parametrize("layout", ["columns", "data", "hybrid"])
 def test_in_bf16_they_differ_by_its_rounding(records: Any, layout: str) -> None:
-    """Split or not, gradients are as far from those of float32: the rounding is that of bf16."""
+    """bf16 keeps 8 bits, 0.4 %; sums of few rounded parts stay within a few of those.
+
+    Except where much cancels: the gradients of the convolutions are 20 to 28 % from those of
+    float32 on one device already, and columns, which round their halves before adding them, are
+    then held to 0.6 of that distance.
+    """
     (exact,) = records["one", 1, "fp32", "2012"]
     (alone,) = records["one", 1, "bf16", "2012"]
     ranks = records[layout, 2, "bf16", "2012"]
     assert relative(whole_logits(ranks, layout), alone["logits"]) < 0.02
-    for name, gradient in exact["gradients"].items():
-        rounding, split = (
-            (record["gradients"][name] - gradient).norm() / gradient.norm()
-            for record in (alone, ranks[0])
-        )
-        assert split < 1.5 * rounding + 0.01, name  # halves are rounded before they are added
-        assert rounding < 0.5, name  # a small batch: much cancels
+    for name, gradient in alone["gradients"].items():
+        difference = (ranks[0]["gradients"][name] - gradient).norm() / gradient.norm()
+        true = exact["gradients"][name]
+        rounding = (gradient - true).norm() / true.norm()
+        assert difference < (max(0.06, 0.6 * rounding) if layout == "columns" else 0.06), name
 
 
 @pytest.mark.parametrize(("layout", "size"), LAYOUTS)
