@@ -29,11 +29,11 @@ from alexnet.errors import UserError
 from alexnet.model.catalog import AnyVariant
 from alexnet.model.layers import layer_table
 from alexnet.model.network import AlexNet, Dropout
-from alexnet.model.variants import WEIGHT_LAYERS, Variant
+from alexnet.model.variants import WEIGHT_LAYERS
 from alexnet.parallel.exchange import Link, gather_units
 from alexnet.parallel.joined import Joined, range_of, shares
-from alexnet.parallel.parts import Part
-from alexnet.parallel.volume import is_of_paper_layers
+from alexnet.parallel.parts import Part, parts_of_rows
+from alexnet.parallel.volume import why_not_by_column
 
 _JOINED = ("conv3", "fc6", "fc7", "fc8")
 
@@ -44,22 +44,8 @@ def check_columns(variant: AnyVariant) -> None:
     Raises:
         UserError: it has one column, other layers than the paper's, or its normalisation sees both.
     """
-    if not isinstance(variant, Variant) or variant.columns < 2:
-        raise UserError(
-            f"{variant.name} has one column and cannot be spread by column; "
-            "use --layout data or hybrid"
-        )
-    if not is_of_paper_layers(variant):
-        raise UserError(
-            f"{variant.name} has other layers than the paper and cannot be spread by column; "
-            "use --layout data"
-        )
-    normalised = any(stage.startswith("norm") for stage in variant.order)
-    if normalised and not variant.normalization.inside_column:
-        raise UserError(
-            f"{variant.name} normalises across its columns, which would lie on different "
-            "devices; use --layout data or hybrid"
-        )
+    if reason := why_not_by_column(variant):
+        raise UserError(reason)
 
 
 class Column(nn.Module):
@@ -104,9 +90,7 @@ class Column(nn.Module):
                 found += layer.parts(name)
                 continue
             rows = range_of(self.link.rank, [shape[0] // self.link.size] * self.link.size)
-            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-            found.append(Part(name, False, weight, shape, rows))
-            found.append(Part(name, True, bias, shape[:1], rows))
+            found += parts_of_rows(name, layer, shape, rows)
         return found
 
 

@@ -30,7 +30,7 @@ from alexnet.model.network import AlexNet, Dropout
 from alexnet.model.variants import WEIGHT_LAYERS
 from alexnet.parallel.exchange import Link, gather_rows, return_rows
 from alexnet.parallel.joined import Joined, range_of, shares
-from alexnet.parallel.parts import Part, parts_of
+from alexnet.parallel.parts import Part, parts_of, parts_of_rows
 from alexnet.parallel.volume import has_paper_head
 
 
@@ -95,11 +95,7 @@ class Hybrid(nn.Module):
             if isinstance(layer, Joined):
                 found += layer.parts(name)
                 continue
-            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-            found += [
-                Part(name, False, weight, shape, rows),
-                Part(name, True, bias, shape[:1], rows),
-            ]
+            found += parts_of_rows(name, layer, shape, rows)
         return found
 
     def _stage(self, whole: AlexNet, name: str) -> nn.Module:

@@ -77,6 +77,19 @@ def parts_of(model: nn.Module) -> list[Part]:
     ]
 
 
+def parts_of_rows(name: str, layer: nn.Module, shape: torch.Size, rows: slice) -> list[Part]:
+    """The parts of a layer that holds some output maps or units, and all inputs.
+
+    Args:
+        name: of the layer.
+        layer: what this process holds.
+        shape: of the whole weight.
+        rows: which output maps or units.
+    """
+    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+    return [Part(name, False, weight, shape, rows), Part(name, True, bias, shape[:1], rows)]
+
+
 def wholes(
     values: Iterable[tuple[Part, str, Tensor]], group: dist.ProcessGroup | None
 ) -> Iterator[tuple[str, Tensor]]:

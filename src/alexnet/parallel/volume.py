@@ -104,6 +104,27 @@ def hybrid_activations(variant: Variant, num_classes: int, processes: int) -> in
     return features + 2 * joined + logits
 
 
+def why_not_by_column(variant: AnyVariant) -> str | None:
+    """Why the variant's columns cannot be taken apart, None if they can."""
+    if not isinstance(variant, Variant) or variant.columns < 2:
+        return (
+            f"{variant.name} has one column and cannot be spread by column; "
+            "use --layout data or hybrid"
+        )
+    if not is_of_paper_layers(variant):
+        return (
+            f"{variant.name} has other layers than the paper and cannot be spread by column; "
+            "use --layout data"
+        )
+    normalised = any(stage.startswith("norm") for stage in variant.order)
+    if normalised and not variant.normalization.inside_column:
+        return (
+            f"{variant.name} normalises across its columns, which would lie on different "
+            "devices; use --layout data or hybrid"
+        )
+    return None
+
+
 def has_paper_head(variant: AnyVariant) -> bool:
     """Whether fc6, fc7 and fc8 are those of the paper, which can be dealt out by units."""
     return isinstance(variant, Variant) and variant.exchange and variant.fc6_hidden is None
@@ -120,9 +141,7 @@ def possible_layouts(variant: AnyVariant, processes: int) -> list[str]:
         return ["one"]
     if not isinstance(variant, Variant) or not has_paper_head(variant):
         return ["data"]
-    inside = variant.normalization.inside_column or not any("norm" in s for s in variant.order)
-    by_column = variant.columns > 1 and processes % variant.columns == 0 and inside
-    by_column = by_column and is_of_paper_layers(variant)
+    by_column = why_not_by_column(variant) is None and processes % variant.columns == 0
     return ["data", *(["columns"] if by_column else []), "hybrid"]
 
 
