@@ -15,6 +15,7 @@ from alexnet.data.pixels import (
     decoded,
     empty_store,
 )
+from alexnet.data.rooms import Rooms
 from alexnet.data.sources import Split
 from alexnet.data.sums import Sums, sum_images
 from alexnet.parallel.memory import device_budget, host_budget
@@ -104,7 +105,8 @@ def load_images(
 
 
 def _streamed(split: Split, place: Place) -> StreamedPixels:
-    return StreamedPixels(split, place.size, place.workers, pinned=place.device.type == "cuda")
+    rooms = Rooms(pinned=place.device.type == "cuda")
+    return StreamedPixels(split, place.size, place.workers, rooms)
 
 
 class _Reading:

@@ -50,12 +50,10 @@ class HostPixels:
 
     Attributes:
         pixels: (N, S, S, 3) uint8 RGB.
-        pinned: whether batches are cut into memory that a GPU copies from by itself.
-        rooms: where else they are cut into.
+        rooms: what batches are cut into.
     """
 
     pixels: Tensor
-    pinned: bool = False
     rooms: Rooms = field(default_factory=Rooms)
 
     @property
@@ -65,14 +63,14 @@ class HostPixels:
 
     def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
         """As `PixelStore.cut`."""
-        batch = _empty_batch(len(samples), side, self.pinned, self.rooms)
+        batch = self.rooms.empty(len(samples), side, side, 3)
         for row, sample, view in zip(batch, samples, views, strict=True):
             _cut_one(self.pixels[int(sample)], view, side, row)
         return batch.permute(0, 3, 1, 2)
 
     def take(self, start: int, stop: int) -> "HostPixels":
         """As `PixelStore.take`."""
-        return HostPixels(self.pixels[start:stop], self.pinned)
+        return HostPixels(self.pixels[start:stop], self.rooms)
 
     def picture(self, sample: int) -> Pixels:
         """As `PixelStore.picture`."""
@@ -86,7 +84,6 @@ class StreamedPixels:
     split: Split
     size: int
     workers: int  # threads that `take` decodes with
-    pinned: bool = False  # as in `HostPixels`
     rooms: Rooms = field(default_factory=Rooms)
 
     def cut(self, samples: Samples, views: Views, side: int) -> Tensor:
@@ -95,7 +92,7 @@ class StreamedPixels:
         Raises:
             UserError: an image has gone or was damaged since the run began.
         """
-        batch = _empty_batch(len(samples), side, self.pinned, self.rooms)
+        batch = self.rooms.empty(len(samples), side, side, 3)
         for row, sample, view in zip(batch, samples, views, strict=True):
             _cut_one(torch.from_numpy(self.picture(int(sample))), view, side, row)
         return batch.permute(0, 3, 1, 2)
@@ -219,7 +216,7 @@ def empty_store(place: str, images: int, size: int, device: torch.device) -> "Fi
             chroma = torch.empty(images, size // 2, size // 2, 2, dtype=torch.uint8, device=where)
             return Filling(place, (luma, chroma))
         pixels = torch.empty(images, size, size, 3, dtype=torch.uint8, device=where)
-        return Filling(place, pixels, pinned=device.type == "cuda")
+        return Filling(place, pixels, Rooms(pinned=device.type == "cuda"))
     except (RuntimeError, MemoryError):
         raise UserError(
             f"{images} images of {size}x{size} pixels do not fit into memory ({place}); "
@@ -236,10 +233,10 @@ class Filling:
     _TOGETHER = 64
 
     def __init__(
-        self, place: str, planes: Tensor | tuple[Tensor, Tensor], pinned: bool = False
+        self, place: str, planes: Tensor | tuple[Tensor, Tensor], rooms: Rooms | None = None
     ) -> None:
         self._place = place
-        self._pinned = pinned
+        self._rooms = rooms or Rooms()
         self._planes = planes
         self._count = 0
         self._waiting: list[Pixels] = []
@@ -255,7 +252,7 @@ class Filling:
         self._move()
         if isinstance(self._planes, Tensor):
             filled = self._planes[: self._count]
-            host = HostPixels(filled, self._pinned)
+            host = HostPixels(filled, self._rooms)
             return host if self._place == "host" else DevicePixels(filled)
         luma, chroma = self._planes
         return DevicePixels((luma[: self._count], chroma[: self._count]))
@@ -273,13 +270,6 @@ class Filling:
             parts = yuv_from_rgb(images.to(luma.device))
             luma[self._count : end], chroma[self._count : end] = parts
         self._count = end
-
-
-def _empty_batch(count: int, side: int, pinned: bool, rooms: Rooms) -> Tensor:
-    """Room for a batch. Pinned memory is torch's to use again once the copy out of it has ended."""
-    if pinned:
-        return torch.empty(count, side, side, 3, dtype=torch.uint8, pin_memory=True)
-    return rooms.empty(count, side, side, 3)
 
 
 def _cut_one(image: Tensor, view: View | npt.NDArray[np.int64], side: int, out: Tensor) -> None:

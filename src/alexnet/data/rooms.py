@@ -14,13 +14,21 @@ from torch import Tensor
 
 
 class Rooms:
-    """As many buffers as there are batches at once; may be asked by several threads."""
+    """As many buffers as there are batches at once; may be asked by several threads.
 
-    def __init__(self) -> None:
+    Args:
+        pinned: whether a GPU shall copy from them by itself. Such memory is torch's to use again,
+            once the copy out of it has ended.
+    """
+
+    def __init__(self, pinned: bool = False) -> None:
+        self._pinned = pinned
         self._free: list[npt.NDArray[np.uint8]] = []
 
     def empty(self, *shape: int) -> Tensor:
         """A uint8 tensor, not initialised."""
+        if self._pinned:
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         size = math.prod(shape)
         buffer = self._free_one(size)
         room = buffer[:size].reshape(shape)
