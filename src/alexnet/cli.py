@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from alexnet.errors import InterruptedRunError, PartnerLostError, UserError
+from alexnet.progress import complain
 from alexnet.verbs import verbs
 
 _PARTNER_LOST = 1  # not the user's mistake: torchrun may start all processes again
@@ -66,8 +67,7 @@ def _set_up_threads() -> None:
 
 
 def _complain(line: str, code: int) -> int:
-    if line:  # else another process has said it
-        print(f"alexnet: {line}", file=sys.stderr)
+    complain(line)
     return code
 
 

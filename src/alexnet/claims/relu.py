@@ -118,11 +118,10 @@ _LOG_EVERY = 98  # steps: a quarter of an epoch of 50,000 images
 
 
 def _measure(run: Path, goal: float, pilot_epochs: float) -> Values:
-    rows = read_metrics(run / "metrics.jsonl")
-    trainings = [row for row in rows if row["split"] == "train"]
+    trainings = _trainings(run)
     return {
-        "pilot_error": None if _is_lost(trainings) else error_before(rows, pilot_epochs),
-        "epochs_to_goal": epochs_until(rows, goal),
+        "pilot_error": None if _is_lost(trainings) else error_before(trainings, pilot_epochs),
+        "epochs_to_goal": epochs_until(trainings, goal),
         "epochs": trainings[-1]["epoch"],
         "train_curve": [[row["epoch"], row["top1_error"]] for row in trainings],
         "images_per_second": trainings[-1]["images_per_second"],

@@ -22,7 +22,7 @@ def create_run(config: Config, out: Path | None) -> Path:
         if before:
             return before
     if out is None:
-        out = _numbered(Path("runs") / f"{Path(config.data.source).name}-{config.recipe}")
+        out = _numbered(Path("runs") / _name(config))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         hint = f"continue it with --resume {out}, or " if (out / "config.json").exists() else ""
         raise UserError(f"{out} exists already; {hint}choose another --out")
@@ -47,14 +47,18 @@ def sole_use(run: Path) -> Iterator[None]:
 
 def _run_before_restart(config: Config, out: Path | None) -> Path | None:
     """The run that these processes trained before torchrun started them again."""
-    name = f"{Path(config.data.source).name}-{config.recipe}"
-    candidates = [out] if out else sorted(Path("runs").glob(f"{name}*"), key=_created)
+    candidates = [out] if out else sorted(Path("runs").glob(f"{_name(config)}*"), key=_created)
     for run in reversed(candidates):
         path = run / "config.json"
         unfinished = path.exists() and not (run / "result.json").exists()
         if unfinished and path.read_text(encoding="utf-8") == config.to_json():
             return run
     return None
+
+
+def _name(config: Config) -> str:
+    """Of a run that was given none."""
+    return f"{Path(config.data.source).name}-{config.recipe}"
 
 
 def _created(run: Path) -> float:
