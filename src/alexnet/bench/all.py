@@ -10,6 +10,7 @@ from alexnet.bench.network import NetworkPlan, bench_inference, bench_training
 from alexnet.bench.normalization import bench_normalization
 from alexnet.bench.peak import bench_memory
 from alexnet.bench.start import bench_start
+from alexnet.bench.turns import usual_batch_size
 from alexnet.errors import UserError
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import World
@@ -38,7 +39,7 @@ def measure(
     """
     if variant not in VARIANTS:
         raise UserError(unknown("variant", variant, VARIANTS))
-    batch_size = batch_size or (64 if world.device.type == "cpu" else 1024)
+    batch_size = batch_size or usual_batch_size(world)
     plan = NetworkPlan(variant, peers, batch_size, steps, rounds)
     rows: list[Row] = []
     if what in ("train", "infer", "all"):

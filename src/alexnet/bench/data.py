@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from alexnet.bench.feeding import bench_feeding
 from alexnet.bench.measure import Row, interleaved, row
 from alexnet.bench.pictures import make_pictures
+from alexnet.bench.turns import usual_batch_size
 from alexnet.config import AugmentConfig
 from alexnet.data.augment import IMAGENET_COMPONENTS
 from alexnet.data.batches import TrainingFeed, training_batches
@@ -166,10 +167,11 @@ def _resident_rows(plan: Plan, split: Split) -> list[Row]:
 
 def _training_rows(plan: Plan, split: Split) -> list[Row]:
     """The network of the paper, fed from the prepared set: on a CPU decoded as it goes."""
-    on_cpu = plan.world.device.type == "cpu"
-    kind, batch_size, steps = ("stream", 64, 2) if on_cpu else ("device", 1024, 50)
-    batch_size = min(batch_size, len(split))
-    return bench_feeding(split, kind, plan.world, batch_size, steps, plan.rounds, plan.cores)
+    kind, steps = ("stream", 2) if plan.world.device.type == "cpu" else ("device", 50)
+    place = Place(kind, plan.world.device, _SIZE, plan.cores)
+    batch_size = min(usual_batch_size(plan.world), len(split))
+    feed = _feed(load_images(split, place, "", trusted=True)[0], batch_size)
+    return bench_feeding(feed, kind, plan.world, steps, plan.rounds, plan.cores)
 
 
 def _memory_rows(plan: Plan, split: Split) -> list[Row]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from alexnet.bench.measure import Contender, Row, interleaved
 from alexnet.ops import Stage, run_stage
-from alexnet.parallel.world import World
+from alexnet.parallel.world import World, finish
 
 _SHAPES = {"1": (96, 55, 55), "2": (256, 27, 27)}  # what conv1 and conv2 hand on
 _STAGE = Stage(size=5, columns=2, window=3)
@@ -47,7 +47,7 @@ def _stock(x: Tensor) -> Tensor:
 
 
 def _activations(images: int, shape: tuple[int, int, int], world: World) -> Tensor:
-    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
+    dtype = world.dtype
     generator = torch.Generator().manual_seed(0)
     noise = 50.0 * torch.randn(images, *shape, generator=generator)
     return noise.to(world.device, dtype)
@@ -58,16 +58,11 @@ def _speed(stage: Callable[[Tensor], Tensor], x: Tensor, repetitions: int) -> Co
     gradient = torch.ones_like(stage(x))
 
     def measure() -> float:
-        _wait_for(x.device)
+        finish(x.device)
         began = time.perf_counter()
         for _ in range(repetitions):
             torch.autograd.grad(stage(x), x, gradient)
-        _wait_for(x.device)
+        finish(x.device)
         return repetitions * len(x) / (time.perf_counter() - began)
 
     return measure
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

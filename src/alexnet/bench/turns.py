@@ -13,7 +13,7 @@ from alexnet.config import OptimizerConfig
 from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import Variant
-from alexnet.parallel.world import World
+from alexnet.parallel.world import World, finish
 from alexnet.training.optimizer import build_optimizer
 
 _SECONDS = 1.0  # of a turn, where the number of steps is not given
@@ -47,24 +47,24 @@ class Turn:
         return measure
 
     def _seconds(self, step: Callable[[], object], count: int) -> float:
-        self._wait()
+        finish(self.device)
         began = time.perf_counter()
         for _ in range(count):
             step()
-        self._wait()
+        finish(self.device)
         return time.perf_counter() - began
 
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+
+def usual_batch_size(world: World) -> int:
+    """Images in a step that fill the hardware without taking long."""
+    return 64 if world.device.type == "cpu" else 1024
 
 
 def our_network(variant: Variant, world: World, num_classes: int = 1000) -> AlexNet:
     """Our network as a run makes it: channels last, its convolutions in their fastest forms."""
     model: AlexNet = AlexNet(variant, num_classes).to(world.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
-    use_forms(model, choose_forms(model, dtype))
+    use_forms(model, choose_forms(model, world.dtype))
     return model
 
 
@@ -90,6 +90,14 @@ def training_step(
     """
     images, labels = synthetic_batch(batch_size, world.device, image_size, num_classes)
     images = images.contiguous() if contiguous else images
+    step = learning_step(model, world, forward)
+    return lambda: step(images, labels)
+
+
+def learning_step(
+    model: nn.Module, world: World, forward: Callable[[Tensor], Tensor] | None = None
+) -> Callable[[Tensor, Tensor], None]:
+    """A whole step on the images and labels it is given; arguments as for `training_step`."""
     optimizer: torch.optim.Optimizer = (
         build_optimizer(model, OptimizerConfig(lr=1e-6))
         if isinstance(model, AlexNet)
@@ -98,7 +106,7 @@ def training_step(
     model.train()
     answer = model if forward is None else forward
 
-    def step() -> None:
+    def step(images: Tensor, labels: Tensor) -> None:
         with world.autocast():
             logits = answer(images)
         optimizer.zero_grad(set_to_none=True)

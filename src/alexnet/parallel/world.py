@@ -52,6 +52,11 @@ class World:
         """Whether this is the process that speaks and writes for all."""
         return self.rank == 0
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which products are computed."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
     def autocast(self) -> torch.autocast:
         """The context in which the network computes: weights stay float32 in both precisions."""
         enabled = self.precision == "bf16"
@@ -242,6 +247,12 @@ def _end_with_launcher() -> None:
     ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
     if os.getppid() != launcher:  # it died before the line above
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has done all it was given, before a clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def sum_over(tensor: Tensor, group: dist.ProcessGroup | None) -> Tensor:

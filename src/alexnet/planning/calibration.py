@@ -14,13 +14,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from alexnet.bench.turns import our_network
 from alexnet.config import OptimizerConfig
-from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import Variant
 from alexnet.parallel.exchange import Link, gather_rows
 from alexnet.parallel.launch import run_together
-from alexnet.parallel.world import World, cores, make_world
+from alexnet.parallel.world import World, cores, finish, make_world
 from alexnet.planning.scaling import Machine, Wire
 from alexnet.training.optimizer import build_optimizer
 
@@ -32,7 +32,7 @@ _REPEATS = 3
 
 def measure_machine(variant: Variant, num_classes: int, world: World) -> Machine:
     """What one process of this machine does with a variant."""
-    model = _model(variant, num_classes, world)
+    model = our_network(variant, world, num_classes)
     optimizer = build_optimizer(model, OptimizerConfig(lr=1e-6))
     parameters = sum(p.numel() for p in model.parameters())
     small, large = (_passes(model, count, world) for count in (_SMALL, _LARGE))
@@ -58,17 +58,9 @@ def measure_wire(device: str = "cpu") -> Wire:
 def _sharing(variant: Variant, num_classes: int, precision: str) -> float:
     """Seconds of forward and backward in a process that shares the cores with another."""
     world = make_world("cpu", precision)
-    model = _model(variant, num_classes, world)
+    model = our_network(variant, world, num_classes)
     dist.barrier()
     return _passes(model, _LARGE, world)
-
-
-def _model(variant: Variant, num_classes: int, world: World) -> AlexNet:
-    model = AlexNet(variant, num_classes).to(world.device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
-    use_forms(model, choose_forms(model, dtype))
-    return model
 
 
 def _passes(model: AlexNet, count: int, world: World) -> float:
@@ -91,10 +83,10 @@ def _timed(run: Callable[[], object], device: torch.device) -> float:
     run()
     seconds = []
     for _ in range(_REPEATS):
-        _wait(device)
+        finish(device)
         began = time.perf_counter()
         run()
-        _wait(device)
+        finish(device)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
 
@@ -115,8 +107,3 @@ def _traffic(device: str) -> tuple[float, float, float]:
     summing = _timed(lambda: dist.all_reduce(gradients), world.device)
     sent = 2 * (world.size - 1) / world.size * _SUM_BYTES
     return latency, 1.0 / per_byte, sent / summing
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

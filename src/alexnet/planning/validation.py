@@ -16,6 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from alexnet.bench.measure import Row, row
+from alexnet.bench.turns import usual_batch_size
 from alexnet.config import OptimizerConfig
 from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
@@ -24,7 +25,7 @@ from alexnet.parallel.launch import run_together
 from alexnet.parallel.layouts import place
 from alexnet.parallel.memory import resident_bytes
 from alexnet.parallel.volume import possible_layouts
-from alexnet.parallel.world import World, cores, make_world
+from alexnet.parallel.world import World, cores, finish, make_world
 from alexnet.planning.calibration import measure_machine, measure_wire
 from alexnet.planning.scaling import Work, predict
 from alexnet.progress import say
@@ -65,7 +66,7 @@ def bench_scaling(
 
     A batch size of None is 64 on a processor and 1024 on a GPU; steps of None are 2.
     """
-    batch_size = batch_size or (64 if world.device.type == "cpu" else 1024)
+    batch_size = batch_size or usual_batch_size(world)
     steps = steps or 2
     blank = Job("one", 1, variant, batch_size, steps, world.device.type, world.precision)
     jobs = [
@@ -117,8 +118,7 @@ def _measure(job: Job) -> dict[str, float]:
     world = make_world(job.device, job.precision)
     before = resident_bytes()
     placed = place(AlexNet(job.variant), job.layout, world, job.batch_size)
-    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
-    chosen = choose_forms(placed.convolutions, dtype) if world.is_first else None
+    chosen = choose_forms(placed.convolutions, world.dtype) if world.is_first else None
     use_forms(placed.convolutions, world.tell(chosen))
     optimizer = build_optimizer(placed.parts, OptimizerConfig(lr=1e-6), placed.model_group)
     placed.module.train()
@@ -162,7 +162,6 @@ def _bytes(state: dict[str, Any]) -> int:
 
 
 def _meet(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    finish(device)
     if dist.is_initialized():
         dist.barrier()

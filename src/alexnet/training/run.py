@@ -276,8 +276,7 @@ def _forms(run: Path, model: Network, world: World) -> dict[str, str]:
         return dict(world.tell(None))
     if path.exists():
         return dict(world.tell(json.loads(path.read_text(encoding="utf-8"))))
-    dtype = torch.bfloat16 if world.precision == "bf16" else torch.float32
-    chosen = choose_forms(model, dtype)
+    chosen = choose_forms(model, world.dtype)
     write_text(path, json.dumps(chosen, indent=2) + "\n")
     return dict(world.tell(chosen))
 

@@ -16,7 +16,7 @@ from alexnet.draws import sample_keys
 from alexnet.errors import UserError
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import resolve
-from alexnet.parallel.world import World, make_world
+from alexnet.parallel.world import World, finish, make_world
 from alexnet.progress import duration, say
 from alexnet.training.optimizer import build_optimizer, set_rates
 from alexnet.training.schedule import Rates
@@ -153,20 +153,15 @@ def _seconds_each(work: Callable[[], None], world: World) -> float:
     """Seconds of one call, after two that warm up."""
     for _ in range(2):
         work()
-    _wait(world)
+    finish(world.device)
     began, calls = time.perf_counter(), 0
     while calls < 2 or time.perf_counter() - began < _MEASURED_SECONDS / 2:
         work()
         calls += 1
         if calls % 4 == 0:
-            _wait(world)
-    _wait(world)
+            finish(world.device)
+    finish(world.device)
     return (time.perf_counter() - began) / calls
-
-
-def _wait(world: World) -> None:
-    if world.device.type == "cuda":
-        torch.cuda.synchronize(world.device)
 
 
 def _decoding(source: Source, size: int, workers: int) -> float:
