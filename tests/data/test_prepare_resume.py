@@ -29,8 +29,10 @@ SHARD = 12
 SHARDS = 8  # seven for training
 BROKEN = 17  # "train/1/017.jpg", the 26th training image
 OPTIONS = {"size": 64, "workers": 1, "shard_images": SHARD}
+# SIGINT would be ignored in all that a background job of a shell starts, tests among them.
 SCRIPT = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from alexnet.data.prepare import prepare
 from alexnet.errors import UserError
 try:
