@@ -23,6 +23,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from alexnet import progress
 from alexnet.errors import PartnerLostError, UserError
+from alexnet.parallel.heap import keep_freed_memory
 from alexnet.parallel.meeting import meet
 
 DEFAULT_TIMEOUT = 600.0  # seconds that a process waits for another before it gives up
@@ -122,6 +123,8 @@ def make_world(
         )
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "fp32"
+    if device == "cpu":
+        keep_freed_memory()
     if started_size() == 1:
         return World(0, 1, torch.device(device), precision)
     return _join(device, precision, timeout_seconds)
