@@ -28,10 +28,9 @@ from alexnet.training.checkpoint import Position, save_checkpoint
 from alexnet.training.choices import resolve_config
 from alexnet.training.directory import create_run
 
-# A narrow network on small pictures whose signal is as large as that of the full one: fewer inputs
-# to each unit need larger weights.
+# A narrow network on small pictures.
 SMALL = (
-    *("model.width=0.125", "model.initial_scale=1.4", "model.image_size=64", "data.size=72"),
+    *("model.width=0.125", "model.image_size=64", "data.size=72"),
     *("train.batch_size=32", "augment.color=none", "augment.crop=center", "augment.mirror=false"),
     *("train.device=cpu", "train.precision=fp32"),
 )

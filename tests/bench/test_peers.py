@@ -16,15 +16,16 @@ from alexnet.bench.onnx_runtime import session, with_onnx_normalization
 from alexnet.bench.peak import Peak, bench_memory
 from alexnet.bench.start import first_step
 from alexnet.errors import UserError
+from alexnet.model.changes import resized
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import VARIANTS, scaled
+from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import World, make_world
 
 
 def test_both_exports_answer_as_the_network_does() -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    narrow = scaled(VARIANTS["paper"], 1 / 16)
+    narrow = resized(VARIANTS["paper"], 1 / 16)
     model = AlexNet(narrow, 10, image_size=224).eval()
     with torch.no_grad():
         for layer in (model.conv1, model.conv2):
@@ -41,7 +42,7 @@ def test_without_onnx_a_line_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(onnx_runtime, "_PACKAGES", ("no_such_package",))
-    model = AlexNet(scaled(VARIANTS["paper"], 1 / 16), 10)
+    model = AlexNet(resized(VARIANTS["paper"], 1 / 16), 10)
     assert onnx_runtime.onnx_runtime(model, make_world("cpu", "fp32"), 1) is None
     assert "pip install 'alexnet[onnx]'" in capsys.readouterr().err
 

@@ -25,8 +25,9 @@ from alexnet.evaluation.evaluate import (
     match_classes,
     predict_images,
 )
+from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import VARIANTS, resolve
+from alexnet.model.variants import VARIANTS
 from alexnet.model.weights import save_weights
 from alexnet.parallel.world import make_world
 

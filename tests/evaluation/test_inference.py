@@ -5,13 +5,14 @@ import torch
 
 from alexnet import AlexNet
 from alexnet.evaluation.inference import answering
-from alexnet.model.variants import VARIANTS, scaled
+from alexnet.model.changes import resized
+from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import make_world
 
 
 @pytest.fixture(scope="module")
 def model() -> AlexNet:
-    return AlexNet(scaled(VARIANTS["paper"], 0.125), num_classes=6)
+    return AlexNet(resized(VARIANTS["paper"], 0.125), num_classes=6)
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from torch import Tensor
 from alexnet import AlexNet
 from alexnet.errors import UserError
 from alexnet.model import forms as module
+from alexnet.model.changes import resized
 from alexnet.model.forms import choose_forms, use_forms
-from alexnet.model.variants import VARIANTS, scaled
+from alexnet.model.variants import VARIANTS
 
-_TINY = scaled(VARIANTS["paper"], 0.1)
+_TINY = resized(VARIANTS["paper"], 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +78,7 @@ def test_a_wrong_form_is_never_used_and_a_wrong_plain_one_is_an_error(
     assert set(choose_forms(AlexNet(_TINY, 5), torch.bfloat16).values()) == {"plain"}
     monkeypatch.setattr(module, "convolution", broken("plain"))
     with pytest.raises(UserError, match="use --precision fp32"):
-        choose_forms(AlexNet(scaled(VARIANTS["paper"], 0.2), 5), torch.bfloat16)
+        choose_forms(AlexNet(resized(VARIANTS["paper"], 0.2), 5), torch.bfloat16)
 
 
 def test_a_network_in_other_forms_gives_the_same_logits() -> None:

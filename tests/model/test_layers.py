@@ -1,13 +1,17 @@
 """The arithmetic of layers against the numbers of the reference, worked out by hand there."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import torch
 
 from alexnet.config import ModelConfig
 from alexnet.errors import UserError
+from alexnet.model.changes import differences, resolve
 from alexnet.model.layers import layer_table, neurons, overhang, smallest_image
-from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Variant, differences, resolve
+from alexnet.model.network import AlexNet
+from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Variant
 
 # name: output, parameters (weights and biases), multiply-adds of one image.
 TABLE_1_1 = {
@@ -189,7 +193,7 @@ def test_changes_of_a_configuration() -> None:
     assert changed(activation="tanh") == {"activation"}
     assert changed(columns=1) == {"columns"}
     assert changed(dropout=0.0) == {"dropout"}
-    assert changed(image_size=96) == {"image_size"}
+    assert changed(image_size=96) == {"image_size", "weight_std"}
     assert changed(width=0.5) == {"widths", "hidden", "weight_std"}
     assert changed(normalization=False) == {"order"}
     assert changed(normalization=True, pooling="overlapping") == set()
@@ -206,6 +210,23 @@ def test_width_keeps_the_columns_equal(width: float) -> None:
     for narrow, full in zip(variant.widths, VARIANTS["paper"].widths, strict=True):
         assert abs(narrow - max(2, full * width)) <= 1
     assert layer_table(variant)[-1].output == (1000,)
+
+
+@pytest.mark.parametrize("change", [{"width": 1 / 8}, {"image_size": 64}, {"image_size": 256}])
+@pytest.mark.parametrize("name", ["paper", "original", "half", "no-exchange", "without-conv5"])
+def test_signals_stay_as_large_as_in_the_full_network(name: str, change: dict[str, Any]) -> None:
+    """A sum of n products of independent numbers is as large as the root of n times one of them."""
+
+    def sizes(variant: Variant) -> list[float]:
+        with torch.device("meta"):
+            model = AlexNet(variant, seed=None)
+        return [
+            std * model.get_parameter(f"{layer}.weight")[0].numel() ** 0.5
+            for layer, std in zip(WEIGHT_LAYERS, variant.weight_std or (), strict=True)
+            if layer in variant.weight_layers
+        ]
+
+    assert sizes(resolve(ModelConfig(name, **change))) == pytest.approx(sizes(VARIANTS[name]))
 
 
 def test_the_table_of_variants_says_what_the_reference_says() -> None:

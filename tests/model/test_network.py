@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from alexnet.config import ModelConfig
 from alexnet.draws import sample_keys
 from alexnet.errors import UserError
+from alexnet.model.changes import resolve
 from alexnet.model.layers import layer_table, smallest_image
 from alexnet.model.network import IMAGENET_MEAN, AlexNet
-from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, resolve
+from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS
 from alexnet.model.weights import load, save_weights
 
 

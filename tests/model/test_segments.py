@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from alexnet import AlexNet
+from alexnet.model.changes import resized
 from alexnet.model.segments import fused_stage, segments
-from alexnet.model.variants import VARIANTS, scaled
+from alexnet.model.variants import VARIANTS
 from alexnet.ops import Stage
 
 
@@ -38,7 +39,7 @@ def test_constants_come_from_the_table() -> None:
 @pytest.mark.parametrize("name", list(VARIANTS))
 @pytest.mark.parametrize("training", [False, True])
 def test_forward_is_the_last_of_the_activations(name: str, training: bool) -> None:
-    model = AlexNet(scaled(VARIANTS[name], 0.125), num_classes=7).train(training)
+    model = AlexNet(resized(VARIANTS[name], 0.125), num_classes=7).train(training)
     model = model.to(memory_format=torch.channels_last)
     images = torch.randint(0, 256, (2, 3, model.variant.image_size, model.variant.image_size))
     keys = torch.tensor([[1, 2], [3, 4]])
@@ -57,7 +58,7 @@ def test_forward_is_the_last_of_the_activations(name: str, training: bool) -> No
 
 
 def test_a_hook_on_any_stage_is_called() -> None:
-    model = AlexNet(scaled(VARIANTS["paper"], 0.125), num_classes=3).eval()
+    model = AlexNet(resized(VARIANTS["paper"], 0.125), num_classes=3).eval()
     seen = []
     model.norm1.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
     model(torch.zeros(1, 3, 224, 224))

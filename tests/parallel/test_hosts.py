@@ -12,7 +12,7 @@ import pytest
 from test_runs import last_step, new_run, wait_until_gone, workers
 
 from alexnet.config import read_config
-from alexnet.model.variants import resolve
+from alexnet.model.changes import resolve
 from alexnet.parallel.volume import volume
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.metrics import read_metrics

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from alexnet.bench.peak import training_peak
 from alexnet.errors import UserError
+from alexnet.model.changes import resized
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import VARIANTS, scaled
+from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import make_world
 from alexnet.planning.kept import Fusion, kept_by_stage
 from alexnet.planning.memory import step_memory
@@ -40,7 +41,7 @@ def test_the_table_says_what_autograd_keeps(
         monkeypatch.setattr("alexnet.ops.stage.is_compiled_for", lambda x, window=0: False)
     elif fusion_on(make_world("cpu", "fp32")) != "all":
         pytest.skip("needs a C compiler")
-    model = AlexNet(scaled(VARIANTS[variant], 0.25), 10).to(memory_format=torch.channels_last)
+    model = AlexNet(resized(VARIANTS[variant], 0.25), 10).to(memory_format=torch.channels_last)
     images = torch.zeros(2, 224, 224, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
     if model.variant.image_size != 224:
         images = F.pad(images, (0, 3, 0, 3))
@@ -68,7 +69,7 @@ def test_the_plan_is_within_15_percent_of_a_measured_peak() -> None:
     """A quarter of the width with many images, where activations are most of it."""
     width, batch_size = 0.25, 48
     world = make_world("cpu", "fp32")
-    variant = scaled(VARIANTS["paper"], width)
+    variant = resized(VARIANTS["paper"], width)
     planned = step_memory(variant, batch_size, "fp32", 1000, fusion_on(world)).total
     measured = training_peak("paper", batch_size, world, width=width).bytes
     assert planned == pytest.approx(measured, rel=0.15)

@@ -10,8 +10,8 @@ from torch import Tensor
 from alexnet.config import ModelConfig
 from alexnet.draws import sample_keys
 from alexnet.errors import UserError
+from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import resolve
 from alexnet.training.alarm import Alarm, Sign, dead_units, spread
 
 CHANCE = math.log(10)

@@ -12,8 +12,8 @@ from alexnet.config import AugmentConfig, ModelConfig, OptimizerConfig
 from alexnet.data.augment import IMAGENET_COMPONENTS
 from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed, training_batches
 from alexnet.data.pixels import images_in_memory
+from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import resolve
 from alexnet.recipes import RECIPES, DataFacts
 from alexnet.training.metrics import read_metrics
 from alexnet.training.optimizer import build_optimizer, set_rates

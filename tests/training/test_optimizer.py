@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from alexnet.config import ModelConfig, OptimizerConfig
+from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import WEIGHT_LAYERS, resolve
+from alexnet.model.variants import WEIGHT_LAYERS
 from alexnet.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from alexnet.training.optimizer import (
     Momentum2012,

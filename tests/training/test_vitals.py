@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from alexnet.config import ModelConfig, OptimizerConfig
+from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import resolve
 from alexnet.training.optimizer import build_optimizer, set_rates
 from alexnet.training.schedule import Rates
 from alexnet.training.vitals import (

@@ -21,7 +21,7 @@ def bench() -> Bench:
     config = override(
         default(DataFacts(1463, 10, mirror=False, crop=False)),
         [
-            *("model.width=0.0625", "model.initial_scale=1.25", "model.image_size=48"),
+            *("model.width=0.0625", "model.image_size=48"),
             *("data.size=54", "train.device=cpu", "train.precision=fp32", "augment.color=none"),
         ],
     )

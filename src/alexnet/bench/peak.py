@@ -17,7 +17,8 @@ from alexnet.bench.measure import Row, row
 from alexnet.bench.peers import OnBytes, stock_translation
 from alexnet.bench.turns import our_network, training_step
 from alexnet.errors import UserError
-from alexnet.model.variants import VARIANTS, Variant, scaled
+from alexnet.model.changes import resized
+from alexnet.model.variants import VARIANTS, Variant
 from alexnet.parallel.world import World, make_world
 
 STOCK = "stock"
@@ -87,8 +88,7 @@ def _measure(network: str, batch_size: int, world: World, size: int, width: floa
 
 
 def _network(variant: Variant, size: int, width: float, world: World) -> nn.Module:
-    wide = variant if width == 1.0 else scaled(variant, width)
-    return our_network(replace(wide, image_size=size), world)
+    return our_network(resized(variant, width, size), world)
 
 
 def _steps(

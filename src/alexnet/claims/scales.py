@@ -81,7 +81,7 @@ SCALES = {
         Scale(
             "cpu",
             seeds=3,
-            photographs=Photographs(112, 128, 0.25, epochs=30, batch_size=64, lr=0.005),
+            photographs=Photographs(112, 128, 0.25, epochs=15, batch_size=64, lr=0.005),
             cifar=Cifar(
                 width=1.0, epochs_18=20, epochs_11=40, goal=0.25, most_epochs=60, pilot_epochs=6
             ),

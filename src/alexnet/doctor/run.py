@@ -26,7 +26,7 @@ from alexnet.doctor.report import Diagnosis
 from alexnet.doctor.sample import take_sample
 from alexnet.errors import UserError
 from alexnet.findings import Finding
-from alexnet.model.variants import resolve
+from alexnet.model.changes import resolve
 from alexnet.parallel.world import World
 from alexnet.training.checks import (
     Facts,

@@ -9,7 +9,7 @@ from typing import Any
 
 from alexnet.config import ModelConfig
 from alexnet.errors import UserError
-from alexnet.model import layers, variants
+from alexnet.model import changes, layers
 from alexnet.model.cifar_variants import (
     CIFAR_VARIANTS,
     CifarVariant,
@@ -33,7 +33,7 @@ def resolve(config: ModelConfig) -> AnyVariant:
     """
     if config.variant not in ALL_VARIANTS:
         raise UserError(unknown("variant", config.variant, ALL_VARIANTS))
-    return resolve_cifar(config) if config.variant in CIFAR_VARIANTS else variants.resolve(config)
+    return resolve_cifar(config) if config.variant in CIFAR_VARIANTS else changes.resolve(config)
 
 
 def layer_table(variant: AnyVariant, num_classes: int) -> list[Layer]:

@@ -10,9 +10,9 @@ from safetensors import safe_open
 from alexnet.config import read_config
 from alexnet.errors import UserError
 from alexnet.model.catalog import ALL_VARIANTS, AnyVariant, layer_table, resolve
+from alexnet.model.changes import differences
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.model.layers import Layer, neurons
-from alexnet.model.variants import differences
 from alexnet.suggest import unknown
 
 _BYTES_OF_FLOAT = 4

@@ -21,6 +21,11 @@ class Layer:
     parameters: int
     macs: int  # multiply-adds
 
+    @property
+    def fan_in(self) -> int:
+        """Inputs that one output of a convolution or a fully connected layer adds up."""
+        return self.parameters // self.output[0] - 1
+
 
 def paddings(variant: Variant) -> dict[str, int]:
     """Zeros around the input of each convolution, pixels."""

@@ -23,7 +23,6 @@ The network takes raw RGB pixels, 0 to 255, and subtracts the training set's mea
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from torch import Tensor, nn
 
 from alexnet.draws import Purpose, words
 from alexnet.errors import UserError
+from alexnet.model.changes import resized
 from alexnet.model.layers import (
     KERNELS,
     STRIDES,
@@ -100,7 +100,7 @@ class AlexNet(nn.Module):
                 raise UserError(unknown("variant", variant, VARIANTS))
             variant = VARIANTS[variant]
         if image_size is not None:
-            variant = replace(variant, image_size=image_size)
+            variant = resized(variant, image_size=image_size)
         self.variant = variant
         self.num_classes = num_classes
         self.training_data: dict[str, Any] = {}

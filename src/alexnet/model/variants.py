@@ -4,13 +4,8 @@ Nothing here computes. `network.py` builds whatever the table says and knows no 
 Sources: the paper (sections in brackets) and the authors' released `layers-145.cfg`.
 """
 
-import math
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
-
-from alexnet.config import ModelConfig
-from alexnet.errors import UserError
-from alexnet.suggest import unknown
+from dataclasses import dataclass, replace
+from typing import Literal
 
 WEIGHT_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
@@ -198,95 +193,3 @@ _VARIANTS = (
 )
 
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
-
-
-def resolve(config: ModelConfig) -> Variant:
-    """The variant a configuration names, with the configuration's changes applied.
-
-    Raises:
-        UserError: no variant has that name, or a change is impossible.
-    """
-
-    if config.variant not in VARIANTS:
-        raise UserError(unknown("variant", config.variant, VARIANTS))
-    variant = VARIANTS[config.variant]
-    if config.activation is not None:
-        variant = replace(variant, activation=config.activation)
-    if config.pooling == "non-overlapping":
-        variant = without_overlap(variant)
-    if config.normalization and not any("norm" in stage for stage in variant.order):
-        raise UserError(
-            f"{variant.name} has no normalization to switch on; use a variant that has it: paper"
-        )
-    if config.normalization is False:
-        variant = replace(
-            variant, order=tuple(stage for stage in variant.order if "norm" not in stage)
-        )
-    if config.columns is not None:
-        variant = replace(variant, columns=config.columns)
-    if config.dropout is not None:
-        variant = replace(variant, dropout=config.dropout)
-    if config.image_size is not None:
-        variant = replace(variant, image_size=config.image_size)
-    if config.initial_scale != 1.0:
-        variant = with_initial_scale(variant, config.initial_scale)
-    if config.width != 1.0:
-        variant = scaled(variant, config.width)
-    if any(channels % variant.columns for channels in variant.widths):
-        raise UserError(
-            f"model.columns={variant.columns} does not divide the widths of {variant.name}, "
-            f"{', '.join(map(str, variant.widths))}; use 1 or 2"
-        )
-    return variant
-
-
-def without_overlap(variant: Variant) -> Variant:
-    """Section 3.4's comparison, z = s = 2, as the authors ran it (layers-147.cfg).
-
-    The paddings of conv2 and conv5 change with the window, so that the maps stay 13x13 and 6x6
-    and the network keeps its number of parameters.
-    """
-    return replace(variant, pooling_window=2, conv2_padding=1, conv5_padding=0)
-
-
-def with_initial_scale(variant: Variant, scale: float) -> Variant:
-    """The same network with the deviations of its initial weights multiplied."""
-    if variant.weight_std is None:
-        raise UserError(
-            f"the initial weights of {variant.name} follow from its fan-in; model.initial_scale "
-            "needs a variant that says their deviation: paper"
-        )
-    return replace(variant, weight_std=tuple(scale * std for std in variant.weight_std))
-
-
-def scaled(variant: Variant, width: float) -> Variant:
-    """The same network with every layer's width multiplied; columns stay equally wide.
-
-    A narrow layer adds up fewer inputs. Initial weights above conv1 grow by 1 / sqrt(width), so
-    that signals are as large as in the full network, and it learns as soon.
-    """
-
-    def scale(channels: int) -> int:
-        return max(1, round(channels * width / variant.columns)) * variant.columns
-
-    weight_std = variant.weight_std
-    if weight_std is not None:  # else torch's rule, which follows the number of inputs
-        weight_std = (weight_std[0], *(std / math.sqrt(width) for std in weight_std[1:]))
-    return replace(
-        variant,
-        widths=tuple(scale(channels) for channels in variant.widths),
-        hidden=scale(variant.hidden),
-        fc6_hidden=scale(variant.fc6_hidden) if variant.fc6_hidden else None,
-        weight_std=weight_std,
-    )
-
-
-def differences(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
-    """(field, value in a, value in b) for every field that two variants have and differ in."""
-    return [
-        (field.name, getattr(a, field.name), getattr(b, field.name))
-        for field in fields(a)
-        if hasattr(b, field.name)
-        and getattr(a, field.name) != getattr(b, field.name)
-        and field.name not in ("name", "summary")
-    ]

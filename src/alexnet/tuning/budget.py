@@ -14,8 +14,8 @@ from alexnet.data.images import BadImage, load_square
 from alexnet.data.sources import Source, open_source
 from alexnet.draws import sample_keys
 from alexnet.errors import UserError
+from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import resolve
 from alexnet.parallel.world import World, finish, make_world
 from alexnet.progress import duration, say
 from alexnet.training.optimizer import build_optimizer, set_rates

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from alexnet.config import Config
 from alexnet.data.batches import Batch, TrainingFeed
 from alexnet.draws import sample_keys
+from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import resolve
 from alexnet.parallel.layouts import place
 from alexnet.parallel.world import World
 from alexnet.training.data import Data
