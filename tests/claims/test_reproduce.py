@@ -44,6 +44,9 @@ def test_every_claim_has_its_result_and_done_is_done(
     reproduce("depth", "smoke", tmp_path)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("*")} == before
     assert "begins" not in capfd.readouterr().err
+    (more,) = reproduce("ten-views", "smoke", tmp_path, seeds=2)
+    assert [run["seed"] for run in more["runs"]] == [0, 1]
+    assert more["environment"]["command"] == "alexnet reproduce ten-views --scale smoke --seeds 2"
 
 
 def test_same_command_goes_on_after_an_interruption(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`alexnet reproduce`: put a claim to the test and write what was found."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from alexnet.parallel.world import make_world
 
 
 def reproduce(
-    name: str, scale: str, out: Path, data: str | None = None, jobs: int | None = None
+    name: str,
+    scale: str,
+    out: Path,
+    data: str | None = None,
+    jobs: int | None = None,
+    seeds: int | None = None,
 ) -> list[dict[str, Any]]:
     """Do all runs of a claim that are not done yet; the same call goes on after an interruption.
 
@@ -28,6 +34,7 @@ def reproduce(
             anew after every run.
         data: images instead of those that the claim takes by itself.
         jobs: runs at once; by default one for each device.
+        seeds: of every arm, where it shall not be the scale's number; more can follow later.
 
     Returns:
         The documents of the result files.
@@ -38,7 +45,9 @@ def reproduce(
     """
     claims = list(CLAIMS.values()) if name == "all" else [find_claim(name)]
     jobs = jobs or max(1, torch.cuda.device_count())
-    settings = [Setting(find_scale(scale), _data(claim, scale, data)) for claim in claims]
+    size = find_scale(scale)
+    size = size if seeds is None else replace(size, seeds=seeds)
+    settings = [Setting(size, _data(claim, scale, data)) for claim in claims]
     return [
         _reproduce(claim, setting, out, jobs)
         for claim, setting in zip(claims, settings, strict=True)
@@ -79,11 +88,13 @@ def _data(claim: Claim, scale: str, given: str | None) -> str:
 
 def _environment(claim: Claim, setting: Setting) -> dict[str, Any]:
     """Versions and hardware, the commit, and the command without this machine's paths."""
+    scale = setting.scale
     data = "" if setting.data == "digits" else f" --data {Path(setting.data).name}"
+    seeds = "" if scale == find_scale(scale.name) else f" --seeds {scale.seeds}"
     return {
         **describe_environment(make_world()),
         "commit": _commit(),
-        "command": f"alexnet reproduce {claim.name} --scale {setting.scale.name}{data}",
+        "command": f"alexnet reproduce {claim.name} --scale {scale.name}{data}{seeds}",
     }
 
 

@@ -20,9 +20,16 @@ from alexnet.verbs.options import as_json_option
 @click.option("--data", help="Images in place of the claim's own: as for train.")
 @click.option("--out", type=click.Path(path_type=Path), default="claims", help="Folder.  [claims]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at once.  [one a GPU]")
+@click.option("--seeds", type=click.IntRange(min=1), help="Of every arm.  [the scale's number]")
 @as_json_option
 def reproduce(
-    claim: str, scale: str, data: str | None, out: Path, jobs: int | None, as_json: bool
+    claim: str,
+    scale: str,
+    data: str | None,
+    out: Path,
+    jobs: int | None,
+    seeds: int | None,
+    as_json: bool,
 ) -> None:
     """Put a CLAIM of the paper to the test: what it says, the authors' logs say, we measure.
 
@@ -38,7 +45,7 @@ def reproduce(
     from alexnet.claims.reproduce import reproduce as put_to_the_test
     from alexnet.claims.results import result_lines
 
-    documents = put_to_the_test(claim, scale, out, data, jobs)
+    documents = put_to_the_test(claim, scale, out, data, jobs, seeds)
     if as_json:
         return click.echo(json.dumps(documents))
     return click.echo("\n\n".join("\n".join(result_lines(document)) for document in documents))
