@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from alexnet.bench import network, turns
+from alexnet.bench.best import Way, fastest
 from alexnet.bench.ceilings import inference_operations, training_operations
-from alexnet.bench.forms import Form, fastest
 from alexnet.bench.measure import Share, interleaved, table
 from alexnet.bench.network import NetworkPlan, bench_inference, bench_training
 from alexnet.bench.peers import OnBytes, one_tower, stock_translation
@@ -63,7 +63,7 @@ def test_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_peer_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """The assembly, with the slow choices taken out; a peer that is missing has no row."""
-    quick = Form(lambda: None, "fp32, quick")
+    quick = Way(lambda: None, "fp32, quick")
     for name in (
         "best_training",
         "best_inference",

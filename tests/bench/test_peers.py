@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.bench import forms, onnx_runtime, peak, start
-from alexnet.bench.forms import compiled, compiled_step
+from alexnet.bench import best, onnx_runtime, peak, start
+from alexnet.bench.best import compiled, compiled_step
 from alexnet.bench.onnx_runtime import session, with_onnx_normalization
 from alexnet.bench.peak import Peak, bench_memory
 from alexnet.bench.start import first_step
@@ -56,7 +56,7 @@ def test_a_compiler_that_drags_or_fails_is_left_out(
             raise subprocess.TimeoutExpired(line, options["timeout"])
         raise subprocess.CalledProcessError(1, line, stderr=b"Traceback\nNo C++ compiler")
 
-    monkeypatch.setattr(forms.subprocess, "run", run)
+    monkeypatch.setattr(best.subprocess, "run", run)
     assert compiled("train", make_world("cpu", "fp32"), 1) is None
     said = capsys.readouterr().err
     assert said.startswith("train/one-tower-compiled is left out")
@@ -98,10 +98,10 @@ def test_a_command_that_ends_before_the_first_step_is_said(
 def test_a_compiled_step_steps(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a compiler that only traces, because the real one takes a minute."""
     monkeypatch.setattr(
-        forms,
+        best,
         "one_tower",
         lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 5, 224), torch.nn.Flatten()),
     )
-    monkeypatch.setattr(forms.torch, "compile", partial(torch.compile, backend="eager"))
-    monkeypatch.setattr(forms, "training_step", partial(forms.training_step, num_classes=5))
+    monkeypatch.setattr(best.torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(best, "training_step", partial(best.training_step, num_classes=5))
     compiled_step(what, make_world("cpu", "fp32"), 1)()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alexnet.bench.forms import Form, fastest
+from alexnet.bench.best import Way, fastest
 from alexnet.bench.turns import synthetic_batch
 from alexnet.model.network import AlexNet, LocalResponseNorm
 from alexnet.parallel.world import World
@@ -21,8 +21,8 @@ from alexnet.progress import say
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def onnx_runtime(model: AlexNet, world: World, batch_size: int) -> Form | None:
-    """Answers by ONNX Runtime in its fastest form; None, and a line said, where it is missing.
+def onnx_runtime(model: AlexNet, world: World, batch_size: int) -> Way | None:
+    """Answers by ONNX Runtime in its fastest way; None, and a line said, where it is missing.
 
     Two exports are compared: normalisation as the exporter writes it out, and as ONNX's own
     operator.
@@ -31,7 +31,7 @@ def onnx_runtime(model: AlexNet, world: World, batch_size: int) -> Form | None:
     if provider is None:
         return None
     began = time.perf_counter()
-    forms = {
+    ways = {
         f"fp32, {provider}, {name}": partial(_step, session(network, batch_size, provider), world)
         for name, network in (
             ("normalisation written out", model),
@@ -39,7 +39,7 @@ def onnx_runtime(model: AlexNet, world: World, batch_size: int) -> Form | None:
         )
     }
     batch = synthetic_batch(batch_size, torch.device("cpu"))[0].contiguous().numpy()
-    chosen = fastest({how: partial(make, batch) for how, make in forms.items()}, world)
+    chosen = fastest({how: partial(make, batch) for how, make in ways.items()}, world)
     say(f"ONNX export for batches of {batch_size}: {time.perf_counter() - began:.0f} s")
     return chosen
 

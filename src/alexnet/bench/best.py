@@ -20,45 +20,45 @@ _COMPILER_SECONDS = {"cpu": 90, "cuda": 60}  # that a compiler may take before i
 
 
 @dataclass(frozen=True)
-class Form:
+class Way:
     """A step ready to be measured, and in words how it is done."""
 
     step: Callable[[], object]
     how: str
 
 
-def best_training(world: World, batch_size: int) -> Form:
-    """The one-tower net learning, in the fastest form."""
+def best_training(world: World, batch_size: int) -> Way:
+    """The one-tower net learning, in the fastest way."""
     return fastest(
         {how: partial(_training, world, how, batch_size) for how in _layouts(world)}, world
     )
 
 
-def best_inference(world: World, batch_size: int) -> Form:
-    """The one-tower net answering, in the fastest form: also with weights cast once, and frozen."""
-    forms = {how: partial(_answering, world, how, batch_size) for how in _layouts(world)}
+def best_inference(world: World, batch_size: int) -> Way:
+    """The one-tower net answering, in the fastest way: also with weights cast once, and frozen."""
+    ways = {how: partial(_answering, world, how, batch_size) for how in _layouts(world)}
     if has_bf16(world.device.type):
-        forms["bf16 weights, channels last"] = partial(_cast, world, batch_size)
+        ways["bf16 weights, channels last"] = partial(_cast, world, batch_size)
     if world.device.type == "cpu":
-        forms["fp32, channels last, frozen"] = partial(_frozen, world, batch_size)
-    return fastest(forms, world)
+        ways["fp32, channels last, frozen"] = partial(_frozen, world, batch_size)
+    return fastest(ways, world)
 
 
-def fastest(forms: Mapping[str, Callable[[], Callable[[], object]]], world: World) -> Form:
-    """The fastest of some forms, by a short measurement of each."""
-    found: tuple[float, Form] | None = None
-    for how, make in forms.items():
+def fastest(ways: Mapping[str, Callable[[], Callable[[], object]]], world: World) -> Way:
+    """The fastest of some ways, by a short measurement of each."""
+    found: tuple[float, Way] | None = None
+    for how, make in ways.items():
         step = make()
         measure = replace(Turn(1, None, world.device), steps=2).speed(step, 1.0)
         measure()  # allocates, chooses kernels
         speed = measure()
         if found is None or speed > found[0]:
-            found = (speed, Form(step, how))
+            found = (speed, Way(step, how))
     assert found is not None
     return found[1]
 
 
-def compiled(what: str, world: World, batch_size: int) -> Form | None:
+def compiled(what: str, world: World, batch_size: int) -> Way | None:
     """The one-tower net through torch.compile; None, and a line said, where that fails or drags.
 
     A process of its own compiles first, which can be stopped; what it made is in the compiler's
@@ -69,7 +69,7 @@ def compiled(what: str, world: World, batch_size: int) -> Form | None:
     began = time.perf_counter()
     try:
         subprocess.run(
-            [sys.executable, "-m", "alexnet.bench.forms", *line],
+            [sys.executable, "-m", "alexnet.bench.best", *line],
             check=True,
             capture_output=True,
             timeout=limit,
@@ -83,7 +83,7 @@ def compiled(what: str, world: World, batch_size: int) -> Form | None:
         return None
     say(f"torch.compile took {time.perf_counter() - began:.0f} s")
     how = f"{world.precision}, channels last, torch.compile"
-    return Form(compiled_step(what, world, batch_size), how)
+    return Way(compiled_step(what, world, batch_size), how)
 
 
 def compiled_step(what: str, world: World, batch_size: int) -> Callable[[], None]:
