@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.errors import UserError
 from alexnet.model.build import Network, build_network
+from alexnet.model.catalog import AnyVariant
 from alexnet.model.network import AlexNet
 from alexnet.parallel.columns import Column, check_columns
 from alexnet.parallel.exchange import Link
@@ -143,10 +144,20 @@ def resolve_layout(layout: str, model: Network, processes: int, batch_size: int 
     variant = model.variant
     if layout == "auto":
         return least_exchanging(variant, model.num_classes, processes, batch_size)
+    if processes == 1 and layout in LAYOUTS and layout != "one":
+        raise UserError(f"--layout {layout} needs several processes; add --devices N")
+    check_layout(layout, variant, processes)
+    return layout
+
+
+def check_layout(layout: str, variant: AnyVariant, processes: int) -> None:
+    """Refuse a layout that so many processes cannot take.
+
+    Raises:
+        UserError: no such layout, or one for other networks or another number of processes.
+    """
     if layout not in LAYOUTS:
         raise UserError(f"there is no layout {layout!r}; use one of: {', '.join(LAYOUTS)}")
-    if processes == 1 and layout != "one":
-        raise UserError(f"--layout {layout} needs several processes; add --devices N")
     if processes > 1 and layout == "one":
         raise UserError(f"--layout one cannot use {processes} processes; use --layout auto")
     if layout == "columns":
@@ -158,7 +169,6 @@ def resolve_layout(layout: str, model: Network, processes: int, batch_size: int 
             )
     if layout == "hybrid":
         check_hybrid(variant)
-    return layout
 
 
 def _columns(model: AlexNet, world: World) -> Placed:

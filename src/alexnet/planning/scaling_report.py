@@ -5,8 +5,7 @@ from typing import Any
 
 from alexnet.errors import UserError
 from alexnet.model.variants import VARIANTS, Variant
-from alexnet.parallel.columns import check_columns
-from alexnet.parallel.hybrid import check_hybrid
+from alexnet.parallel.layouts import check_layout
 from alexnet.parallel.world import World
 from alexnet.planning.scaling import (
     ILSVRC2012_IMAGES,
@@ -77,7 +76,8 @@ def plan_scaling(
     if variant not in VARIANTS:
         raise UserError(unknown("variant", variant, VARIANTS))
     chosen = VARIANTS[variant]
-    _check(chosen, layout, devices)
+    if layout != "auto":
+        check_layout(layout, chosen, devices)
     for kind, name, known in (("machine", machine, MACHINES), ("link", link, WIRES)):
         if name != "measured" and name not in known:
             raise UserError(unknown(kind, name, ["measured", *known]))
@@ -143,17 +143,6 @@ def _record_lines(plan: ScalingPlan) -> list[str]:
             f"{record.devices}, {record.images_per_second:,.0f} images/s: {say}"
         )
     return lines
-
-
-def _check(variant: Variant, layout: str, devices: int) -> None:
-    if layout == "columns":
-        check_columns(variant)
-        if devices % variant.columns:
-            raise UserError(f"--layout columns needs a multiple of {variant.columns} devices")
-    if layout == "hybrid":
-        check_hybrid(variant)
-    if layout == "one" and devices > 1:
-        raise UserError(f"--layout one cannot use {devices} devices; use --layout auto")
 
 
 def _machine(name: str, variant: Variant, num_classes: int, world: World) -> tuple[Machine, str]:
