@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.config import override, setting
+from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.recipes import DataFacts, choices, default, finetune, reasons
+from alexnet.training.choices import resolve_config, usual_recipe
 
 
 @settings(deadline=None, max_examples=40)
@@ -59,3 +61,16 @@ def test_fine_tuning_is_gentle_and_says_so() -> None:
     assert "  optimizer.lr 0.0005: fine-tuning, from scratch 0.005" in reasons(
         facts, config, config
     )
+
+
+@pytest.mark.parametrize("variant", sorted(CIFAR_VARIANTS))
+def test_nets_for_small_images_bring_their_own_rule(variant: str) -> None:
+    config = resolve_config("digits", None, [f"model.variant={variant}"])
+    assert config.model.variant == variant
+    assert config.recipe in ("cifar-18", "cifar-13", "cifar-11")
+    assert config.optimizer.bias_lr_factor == 2.0
+
+
+def test_fine_tuning_and_the_paper_keep_theirs() -> None:
+    assert usual_recipe("original") == "default"
+    assert usual_recipe("cifar-11", fine_tuned=True) == "finetune"
