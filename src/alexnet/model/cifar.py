@@ -22,7 +22,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,13 +38,14 @@ from alexnet.model.cifar_variants import (
     cifar_layer_table,
 )
 from alexnet.model.network import FullyConnected, LocalResponseNorm
+from alexnet.model.pixels import ACTIVATIONS, PixelNetwork
 from alexnet.ops import local_convolution, same_map_norm
 from alexnet.suggest import unknown
 
 CIFAR10_MEAN = (125.3, 123.0, 113.9)  # of the 50,000 training images per channel, RGB
 
 
-class CifarNet(nn.Module):
+class CifarNet(PixelNetwork):
     """A network for small images, used as `AlexNet` is: same arguments, attributes and calls.
 
     Raises:
@@ -53,7 +53,6 @@ class CifarNet(nn.Module):
     """
 
     conv1: nn.Conv2d
-    mean: Tensor
 
     def __init__(
         self,
@@ -62,21 +61,15 @@ class CifarNet(nn.Module):
         image_size: int | None = None,
         seed: int | None = 0,
     ) -> None:
-        super().__init__()
         if isinstance(variant, str):
             if variant not in CIFAR_VARIANTS:
                 raise UserError(unknown("variant", variant, CIFAR_VARIANTS))
             variant = CIFAR_VARIANTS[variant]
         if image_size is not None:
             variant = replace(variant, image_size=image_size)
-        self.variant = variant
-        self.num_classes = num_classes
-        self.training_data: dict[str, Any] = {}
-        self.classes = tuple(str(index) for index in range(num_classes))
-        self.stored_size = 32
         side = variant.image_size
-        mean = torch.tensor(CIFAR10_MEAN)[:, None, None].expand(3, side, side)
-        self.register_buffer("mean", mean.clone())
+        super().__init__(num_classes, side, CIFAR10_MEAN, stored_size=32)
+        self.variant = variant
         inputs: tuple[int, ...] = (3, side, side)
         for layer in cifar_layer_table(variant, num_classes):
             self.add_module(layer.name, _stage(variant, layer.name, inputs, layer.output))
@@ -110,12 +103,7 @@ class CifarNet(nn.Module):
         return OrderedDict(self._run(images))
 
     def _run(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-        side = self.variant.image_size
-        if images.shape[1:] != (3, side, side):
-            raise ValueError(
-                f"images must be (N, 3, {side}, {side}) for this network, not {tuple(images.shape)}"
-            )
-        x = images.to(self.mean.dtype) - self.mean
+        x = self._centered(images)
         for name in self.variant.order:
             x = self.get_submodule(name)(x)
             yield name, x
@@ -172,9 +160,4 @@ def _stage(
         return LocalResponseNorm(variant.normalization, variant.columns)
     if kind == "mapnorm":
         return MapNorm(variant.map_window, variant.map_scale)
-    activations: dict[str, type[nn.Module]] = {
-        "relu": nn.ReLU,
-        "tanh": nn.Tanh,
-        "sigmoid": nn.Sigmoid,
-    }
-    return activations[variant.activation]()
+    return ACTIVATIONS[variant.activation]()

@@ -23,7 +23,6 @@ The network takes raw RGB pixels, 0 to 255, and subtracts the training set's mea
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +40,7 @@ from alexnet.model.layers import (
     overhang,
     paddings,
 )
+from alexnet.model.pixels import ACTIVATIONS, PixelNetwork
 from alexnet.model.segments import fused_stage, segments
 from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Normalization, Variant
 from alexnet.ops import (
@@ -56,7 +56,7 @@ from alexnet.suggest import unknown
 IMAGENET_MEAN = (127.305, 119.715, 104.913)
 
 
-class AlexNet(nn.Module):
+class AlexNet(PixelNetwork):
     """The network a variant describes.
 
     Args:
@@ -70,11 +70,8 @@ class AlexNet(nn.Module):
         UserError: unknown variant, or an image too small for the network.
 
     Attributes:
-        conv1 … conv5, fc6, fc7, fc8: the layers with `weight` and `bias`.
-        mean: (3, S, S), the subtracted mean in pixel units.
-        classes: the names of the classes.
-        stored_size: side of the square that images are brought to before cropping, in pixels.
-        training_data: what the weights file says of the data; empty for a new network.
+        conv1 … conv5, fc6, fc7, fc8: the layers with `weight` and `bias`; the rest as for
+            `PixelNetwork`.
     """
 
     conv1: nn.Conv2d
@@ -85,7 +82,6 @@ class AlexNet(nn.Module):
     fc6: nn.Linear
     fc7: nn.Linear
     fc8: nn.Linear
-    mean: Tensor
 
     def __init__(
         self,
@@ -94,21 +90,15 @@ class AlexNet(nn.Module):
         image_size: int | None = None,
         seed: int | None = 0,
     ) -> None:
-        super().__init__()
         if isinstance(variant, str):
             if variant not in VARIANTS:
                 raise UserError(unknown("variant", variant, VARIANTS))
             variant = VARIANTS[variant]
-        if image_size is not None:
-            variant = resized(variant, image_size=image_size)
-        self.variant = variant
-        self.num_classes = num_classes
-        self.training_data: dict[str, Any] = {}
-        self.classes = tuple(str(index) for index in range(num_classes))
+        variant = resized(variant, image_size=image_size)
         side = variant.image_size
-        self.stored_size = round(side * 256 / 224)  # section 2's 256 for section 3.5's 224
-        mean = torch.tensor(IMAGENET_MEAN)[:, None, None].expand(3, side, side)
-        self.register_buffer("mean", mean.clone())
+        stored_size = round(side * 256 / 224)  # section 2's 256 for section 3.5's 224
+        super().__init__(num_classes, side, IMAGENET_MEAN, stored_size)
+        self.variant = variant
         self._add_stages(num_classes)
         self._segments = segments(variant)
         if seed is not None:
@@ -124,9 +114,7 @@ class AlexNet(nn.Module):
             elif layer.name.startswith("fc"):
                 stage = _fully_connected(variant, layer.name, channels, layer.output[0])
             elif layer.name.startswith("relu"):
-                stage = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[
-                    variant.activation
-                ]()
+                stage = ACTIVATIONS[variant.activation]()
             elif layer.name.startswith("norm"):
                 stage = LocalResponseNorm(variant.normalization, variant.columns)
             elif layer.name.startswith("mapnorm"):
@@ -205,14 +193,6 @@ class AlexNet(nn.Module):
         if self.training and keys is None:
             return torch.randint(2**32, (len(images), 2), device=images.device)
         return keys
-
-    def _centered(self, images: Tensor) -> Tensor:
-        side = self.variant.image_size
-        if images.shape[1:] != (3, side, side):
-            raise ValueError(
-                f"images must be (N, 3, {side}, {side}) for this network, not {tuple(images.shape)}"
-            )
-        return images.to(self.mean.dtype) - self.mean  # float32, whatever the images are
 
     def _is_watched(self) -> bool:
         """Whether somebody hooked a stage: then each stage must run by itself."""
