@@ -3,7 +3,7 @@
 from functools import cache
 
 from alexnet.model.variants import Variant
-from alexnet.ops.stage import Stage
+from alexnet.ops.parts import Stage
 
 _PARTS = ("relu", "norm", "pool")  # what `alexnet.ops.Stage` does, in its order
 

@@ -5,7 +5,8 @@ from alexnet.ops.dropout import dropout_mask
 from alexnet.ops.local import local_convolution
 from alexnet.ops.lrn import local_response_norm, local_response_norm_reference
 from alexnet.ops.mapnorm import same_map_norm
-from alexnet.ops.stage import Stage, run_stage, run_stage_by_parts
+from alexnet.ops.parts import Stage
+from alexnet.ops.stage import run_stage, run_stage_by_parts
 
 __all__ = [
     "Stage",

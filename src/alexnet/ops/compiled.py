@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from alexnet.native.build import library
+from alexnet.ops.parts import Stage
 from alexnet.ops.pooling import pooled_side
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
@@ -40,39 +41,26 @@ def is_compiled_for(x: Tensor, window: int = 0) -> bool:
     )
 
 
-def compiled_stage(
-    x: Tensor,
-    relu: bool,
-    size: int,
-    alpha: float,
-    beta: float,
-    k: float,
-    columns: int,
-    window: int = 0,
-    stride: int = 1,
-    ceil_mode: bool = False,
-) -> Tensor:
-    """ReLU, normalisation and max pooling in one pass; a size or window of 0 leaves it out.
+def compiled_stage(x: Tensor, stage: Stage) -> Tensor:
+    """ReLU, normalisation and max pooling in one pass.
 
     For the backward pass only `x` and one byte a pooled activation are kept.
 
     Args:
         x: (N, C, H, W) for which `is_compiled_for` holds.
-        relu, window, stride, ceil_mode: as torch has them.
-        size, alpha, beta, k, columns: as for `local_response_norm`, alpha divided already.
+        stage: which parts there are.
 
     Returns:
         (N, C, H', W') in the type and memory format of `x`.
     """
-    constants = (relu, size, alpha, beta, k, columns, window, stride, ceil_mode)
-    y: Tensor = _Compiled.apply(x, *constants)  # type: ignore[no-untyped-call]
+    y: Tensor = _Compiled.apply(x, stage)  # type: ignore[no-untyped-call]
     return y
 
 
 class _Compiled(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *constants: Any) -> Tensor:
-        stage = _describe(x, *constants)
+    def forward(ctx: Any, x: Tensor, parts: Stage) -> Tensor:
+        stage = _describe(x, parts)
         shape = (*x.shape[:2], stage.pooled_height, stage.pooled_width)
         winners = None
         if not stage.window:
@@ -88,7 +76,7 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, winners = ctx.saved_tensors
         stage = ctx.stage
         by_pixel = stage.window or _by_pixel(x)
@@ -96,40 +84,27 @@ class _Compiled(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=layout)
         gradient_x = torch.empty_like(x)
         _call("stage_backward", stage, x, gradient.to(x.dtype), winners, gradient_x)
-        return gradient_x, *([None] * 9)
+        return gradient_x, None
 
 
 def _by_pixel(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _describe(
-    x: Tensor,
-    relu: bool,
-    size: int,
-    alpha: float,
-    beta: float,
-    k: float,
-    columns: int,
-    window: int,
-    stride: int,
-    ceil_mode: bool,
-) -> _Stage:
-    _, channels, height, width = x.shape
+def _describe(x: Tensor, parts: Stage) -> _Stage:
+    images, channels, height, width = x.shape
+    sizes = (images, channels, height, width)
     strides = (
         (channels * height * width, 1, width * channels, channels)
         if _by_pixel(x)
         else (channels * height * width, height * width, width, 1)
     )
     pooled = (
-        tuple(pooled_side(side, window, stride, ceil_mode) for side in (height, width))
-        if window
-        else (height, width)
+        pooled_side(side, parts.window, parts.stride, parts.ceil_mode) if parts.window else side
+        for side in (height, width)
     )
-    kind = _TYPES[x.dtype]
-    return _Stage(
-        *x.shape, *strides, *pooled, columns, relu, size, window, stride, kind, alpha, beta, k
-    )
+    integers = (parts.columns, parts.relu, parts.size, parts.window, parts.stride, _TYPES[x.dtype])
+    return _Stage(*sizes, *strides, *pooled, *integers, parts.alpha, parts.beta, parts.k)
 
 
 def _call(function: str, stage: _Stage, *tensors: Tensor | None) -> None:

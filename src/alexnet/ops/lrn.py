@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from alexnet.ops.compiled import compiled_stage, is_compiled_for
 from alexnet.ops.lrn_fused import fused_relu_norm_pool, is_available
+from alexnet.ops.parts import Stage
 
 # Images are normalised a few at a time, so that every temporary stays in the processor's cache:
 # five to eight times faster than whole-batch passes, which are bound by memory.
@@ -57,7 +58,8 @@ def local_response_norm(
         alpha = alpha / size
     image_like = x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, -1)
     if is_compiled_for(image_like):
-        return compiled_stage(image_like, False, size, alpha, beta, k, columns).view_as(x)
+        stage = Stage(relu=False, size=size, alpha=alpha, beta=beta, k=k, columns=columns)
+        return compiled_stage(image_like, stage).view_as(x)
     if is_available(x):
         return fused_relu_norm_pool(x, False, size, alpha, beta, k, columns)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():

@@ -1,38 +1,12 @@
 """What follows a convolution, as one operation: ReLU, normalisation, max pooling."""
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.ops.compiled import compiled_stage, is_compiled_for
 from alexnet.ops.lrn import local_response_norm
 from alexnet.ops.lrn_fused import fused_relu_norm_pool, is_available
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Which parts there are and their constants, in the order in which they are applied.
-
-    Attributes:
-        relu: negative activations become 0.
-        size: maps in the window of normalisation, odd; 0 leaves it out.
-        alpha, beta, k: its constants, alpha not to be divided any more.
-        columns: equal groups of maps that are normalised separately.
-        window: side of the window of max pooling, pixels; 0 leaves it out.
-        stride: of max pooling, pixels.
-        ceil_mode: windows may hang over the right and bottom edge.
-    """
-
-    relu: bool = True
-    size: int = 0
-    alpha: float = 1e-4
-    beta: float = 0.75
-    k: float = 2.0
-    columns: int = 1
-    window: int = 0
-    stride: int = 2
-    ceil_mode: bool = True
+from alexnet.ops.parts import Stage
 
 
 def run_stage(x: Tensor, stage: Stage) -> Tensor:
@@ -45,18 +19,7 @@ def run_stage(x: Tensor, stage: Stage) -> Tensor:
         (N, C, H', W'), H' and W' smaller where the stage pools.
     """
     if stage.columns and x.shape[1] % stage.columns == 0 and is_compiled_for(x, stage.window):
-        return compiled_stage(
-            x,
-            stage.relu,
-            stage.size,
-            stage.alpha,
-            stage.beta,
-            stage.k,
-            stage.columns,
-            stage.window,
-            stage.stride,
-            stage.ceil_mode,
-        )
+        return compiled_stage(x, stage)
     if stage.size and is_available(x, stage.window):
         pooling = (stage.window, stage.stride) if stage.window else (1, 1)
         return fused_relu_norm_pool(
