@@ -15,6 +15,7 @@ from alexnet.claims.scales import SCALES
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.training import run as training_run
 
+from broken_runs import digits, write_folder  # isort: skip
 from runs import finish, send_when, start  # isort: skip
 
 
@@ -26,7 +27,8 @@ def test_every_claim_has_its_result_and_done_is_done(
     Without the reports of the runs, which have tests of their own and would take most of the time.
     """
     monkeypatch.setattr(training_run, "write_run_report", lambda *arguments: None)
-    reproduce("all", "smoke", tmp_path)
+    few = str(write_folder(tmp_path / "few", *digits(160, 40)))
+    reproduce("all", "smoke", tmp_path, few)
     for name, claim in CLAIMS.items():
         path = tmp_path / "results" / f"{name}_smoke.json"
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -41,12 +43,12 @@ def test_every_claim_has_its_result_and_done_is_done(
         assert document["verdict"]
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("*")}
     capfd.readouterr()
-    reproduce("depth", "smoke", tmp_path)
+    reproduce("depth", "smoke", tmp_path, few)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("*")} == before
     assert "begins" not in capfd.readouterr().err
-    (more,) = reproduce("ten-views", "smoke", tmp_path, seeds=2)
+    (more,) = reproduce("ten-views", "smoke", tmp_path, few, seeds=2)
     assert [run["seed"] for run in more["runs"]] == [0, 1]
-    assert more["environment"]["command"] == "alexnet reproduce ten-views --scale smoke --seeds 2"
+    assert more["environment"]["command"].endswith("--scale smoke --data few --seeds 2")
 
 
 def test_same_command_goes_on_after_an_interruption(tmp_path: Path) -> None:
@@ -61,8 +63,9 @@ def test_same_command_goes_on_after_an_interruption(tmp_path: Path) -> None:
 
 
 def test_two_at_once_find_what_one_after_the_other_finds(tmp_path: Path) -> None:
+    few = str(write_folder(tmp_path / "few", *digits(160, 40)))
     documents = [
-        reproduce("dropout", "smoke", tmp_path / str(jobs), jobs=jobs)[0] for jobs in (1, 2)
+        reproduce("dropout", "smoke", tmp_path / str(jobs), few, jobs=jobs)[0] for jobs in (1, 2)
     ]
     for document in documents:
         for run in document["runs"]:

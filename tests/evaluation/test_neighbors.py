@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from alexnet.evaluation import neighbors
 from alexnet.evaluation.neighbors import nearest, precision
 
 
-def test_is_the_sorted_loop() -> None:
+@pytest.mark.parametrize("block", [3, 1024])
+def test_is_the_sorted_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_BLOCK", block)
     rng = np.random.default_rng(0)
     queries, gallery = (rng.normal(size=(n, 7)).astype(np.float32) for n in (5, 20))
     found, distances = nearest(queries, gallery, 4)
@@ -22,7 +25,9 @@ def test_small_distances_between_large_vectors_are_not_lost() -> None:
     assert found.tolist() == [[1]]
 
 
-def test_itself_may_be_left_out() -> None:
+@pytest.mark.parametrize("block", [2, 1024])
+def test_itself_may_be_left_out(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_BLOCK", block)
     vectors = np.array([[0.0], [1.0], [3.0]], dtype=np.float32)
     found, distances = nearest(vectors, vectors, 1, leave_out_self=True)
     assert found.ravel().tolist() == [1, 0, 1]

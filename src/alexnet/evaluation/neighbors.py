@@ -7,6 +7,7 @@ the higher levels of the neural network consider them to be similar."
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from alexnet.data.augment import center_view
 from alexnet.data.pixels import ImageSet
@@ -15,6 +16,7 @@ from alexnet.parallel.world import World
 from alexnet.progress import Meter
 
 Floats = npt.NDArray[np.float32]
+_BLOCK = 1024  # vectors that are compared at once
 
 
 @torch.inference_mode()
@@ -73,12 +75,23 @@ def nearest(
     """
     wanted = torch.from_numpy(np.ascontiguousarray(queries))
     there = torch.from_numpy(np.ascontiguousarray(gallery))
-    # Differences are formed one by one: |a|² + |b|² - 2ab loses the small distances to rounding.
-    distances = torch.cdist(wanted, there, compute_mode="donot_use_mm_for_euclid_dist")
-    if leave_out_self:
-        distances.fill_diagonal_(torch.inf)
-    found = distances.topk(count, largest=False, sorted=True)
-    return found.indices.numpy(), found.values.numpy()
+    indices, distances = [], []
+    for first in range(0, len(wanted), _BLOCK):
+        block = wanted[first : first + _BLOCK]
+        squares = torch.cat([_squares(block, part) for part in torch.split(there, _BLOCK)], 1)
+        if leave_out_self:
+            squares[:, first:].fill_diagonal_(torch.inf)
+        found = squares.topk(count, largest=False, sorted=True)
+        indices.append(found.indices)
+        distances.append(found.values.sqrt().to(wanted.dtype))
+    return torch.cat(indices).numpy(), torch.cat(distances).numpy()
+
+
+def _squares(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distances |a|² + |b|² - 2ab, in float64: in float32 small ones drown in rounding."""
+    a, b = a.double(), b.double()
+    norms = a.square().sum(1)[:, None] + b.square().sum(1)
+    return (norms - 2.0 * a @ b.T).clamp_(min=0.0)
 
 
 def precision(
