@@ -218,6 +218,22 @@ def test_stages_use_the_kernel_where_it_is_available(monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(run_stage(x.detach(), stage), expected)
 
 
+def test_a_stage_without_normalisation_uses_the_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after conv5: torch's values and gradients, ties and the far edge included."""
+    monkeypatch.setattr("alexnet.ops.stage.is_compiled_for", lambda x, window: False)
+    monkeypatch.setattr("alexnet.ops.stage.is_available", lambda x, window: True)
+    x = noise(2, 4, 6, 6, std=2.0).round().to(DEVICE)  # small whole numbers are often equal
+    mine, plain = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y = run_stage(mine, Stage(columns=2, window=3))
+    assert "alexnet" in str(y.grad_fn)
+    expected = F.max_pool2d(F.relu(plain), 3, 2, ceil_mode=True)
+    assert torch.equal(y, expected)
+    weights = noise(*y.shape, seed=1).to(DEVICE)
+    y.backward(weights)
+    expected.backward(weights)
+    torch.testing.assert_close(mine.grad, plain.grad)  # overlapping windows add up in another order
+
+
 def test_the_processor_never_asks_for_the_kernel() -> None:
     assert not lrn_fused.is_available(noise(1, 4, 5, 5))
 

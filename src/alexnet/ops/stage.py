@@ -20,20 +20,17 @@ def run_stage(x: Tensor, stage: Stage) -> Tensor:
     """
     if stage.columns and x.shape[1] % stage.columns == 0 and is_compiled_for(x, stage.window):
         return compiled_stage(x, stage)
-    if stage.size and is_available(x, stage.window):
-        pooling = (stage.window, stage.stride) if stage.window else (1, 1)
-        return fused_relu_norm_pool(
-            x,
-            stage.relu,
-            stage.size,
-            stage.alpha,
-            stage.beta,
-            stage.k,
-            stage.columns,
-            *pooling,
-            stage.ceil_mode,
-        )
+    if (stage.size or stage.window) and is_available(x, stage.window):
+        return _in_one_kernel(x, stage)
     return run_stage_by_parts(x, stage)
+
+
+def _in_one_kernel(x: Tensor, stage: Stage) -> Tensor:
+    # The sum over one map, taken 0 times, normalises nothing.
+    size, alpha, k = (stage.size, stage.alpha, stage.k) if stage.size else (1, 0.0, 1.0)
+    pooling = (stage.window, stage.stride) if stage.window else (1, 1)
+    constants = (stage.relu, size, alpha, stage.beta, k, stage.columns)
+    return fused_relu_norm_pool(x, *constants, *pooling, stage.ceil_mode)
 
 
 def run_stage_by_parts(x: Tensor, stage: Stage) -> Tensor:
