@@ -6,11 +6,17 @@ errors until there.
 
     python benchmarks/search_quality.py run --name digits --data digits --epochs 6 --out FOLDER \
         -- --set model.width=0.125 …
+    python benchmarks/search_quality.py repeat --name digits --data digits --epochs 6 --out FOLDER \
+        -- --set model.width=0.125 …
     python benchmarks/search_quality.py judge --name digits --out FOLDER
+
+The best of 30 errors on the same images is also the luckiest; `repeat` trains it and the defaults
+with other seeds, which tells luck from merit.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +25,7 @@ from typing import Any
 from alexnet.evaluation.metrics import wilson_interval
 from alexnet.training.metrics import read_metrics
 from alexnet.tuning.halving import Plan, Score, Trial, best, next_job, rungs_of
+from alexnet.tuning.space import assignments
 from alexnet.tuning.study import open_study
 from alexnet.tuning.trial import scores_so_far
 
@@ -34,6 +41,34 @@ def run(options: argparse.Namespace) -> None:
         (folder / "range.json").write_text(said, encoding="utf-8")
     study = [*common, "--full", "--trials", str(options.trials), "--storage", "folder"]
     subprocess.run([*alexnet, *study, "--out", str(folder / "study"), "--json"], check=True)
+
+
+def repeat(options: argparse.Namespace) -> None:
+    """The winner and the defaults once more, with seeds that the search has not seen."""
+    folder = options.out / options.name
+    trials = [trial for trial in open_study(folder / "study").ledger().trials() if trial.scores]
+    winner = min(trials, key=lambda trial: trial.rank(0))
+    for seed in range(1, options.seeds + 1):
+        for name, point in (("best", winner.point), ("default", {})):
+            out = folder / "repeat" / f"{name}-{seed}"
+            if (out / "result.json").exists():
+                continue
+            shutil.rmtree(out, ignore_errors=True)
+            changes = [word for change in assignments(point) for word in ("--set", change)]
+            rule = ["--epochs", str(options.epochs), "--seed", str(seed), "--out", str(out)]
+            command = [sys.executable, "-m", "alexnet", "train", options.data, *rule]
+            subprocess.run([*command, *options.settings, *changes, "--json"], check=True)
+
+
+def repeated(folder: Path) -> dict[str, list[float]]:
+    """The errors that `repeat` found, seed by seed."""
+    return {
+        name: [
+            json.loads(path.read_text(encoding="utf-8"))["top1_error"]
+            for path in sorted((folder / "repeat").glob(f"{name}-*/result.json"))
+        ]
+        for name in ("default", "best")
+    }
 
 
 def play(runs: dict[int, Path], epochs: int, count: int) -> tuple[int | None, Plan]:
@@ -86,6 +121,7 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
         "best_error_interval": wilson_interval(final[winner.number], images),
         "default_error": final[0],
         "default_over_best": final[0] / max(final[winner.number], 1e-9),
+        "repeated_with_other_seeds": repeated(folder),
         "halving_picks_error": None if picked is None else final[picked],
         "halving_picks_the_best": picked == winner.number,
         "halving_share_of_full": plan.share(),
@@ -110,17 +146,18 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Run or judge."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("run", "judge"))
+    parser.add_argument("what", choices=("run", "repeat", "judge"))
     parser.add_argument("--name", required=True)
     parser.add_argument("--data", default="digits")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     options, settings = parser.parse_known_args()
     options.settings = [word for word in settings if word != "--"]
     (options.out / options.name).mkdir(parents=True, exist_ok=True)
-    if options.what == "run":
-        return run(options)
+    if options.what != "judge":
+        return {"run": run, "repeat": repeat}[options.what](options)
     return print(json.dumps(judge(options), indent=1))
 
 
