@@ -1,12 +1,15 @@
 """docs/results.md says what the committed result files say."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 from alexnet.claims.catalog import CLAIMS
 from alexnet.claims.claim import Finding, Setting
+from alexnet.claims.figure_1 import figure_1, has_figure_1
 from alexnet.claims.intervals import mean_of
-from alexnet.claims.page import results_page
+from alexnet.claims.page import _main, results_page
 from alexnet.claims.results import read_results, result_lines, write_result
 from alexnet.claims.scales import SCALES
 
@@ -66,3 +69,40 @@ def test_the_page_has_every_claim_and_every_number(tmp_path: Path) -> None:
     assert "`alexnet reproduce depth --scale cpu`" in page
     assert "| [depth](#depth) | 7 | cpu | 3 | as expected (unfinished) |" in page
     assert "| [relu](#relu) | 3.1, Figure 1 | - | 0 | not run yet |" in page
+
+
+def relu_document() -> dict[str, Any]:
+    curve = [[0.25, 0.8], [0.5, 0.5], [0.75, 0.2]]
+    runs = [
+        {"arm": f"figure-1-{units}-0.002", "seed": seed, "train_curve": curve}
+        for units in ("relu", "tanh")
+        for seed in range(3)
+    ]
+    return {"claim": "relu", "scale": "cpu", "runs": runs}
+
+
+def test_figure_1_draws_every_seed_but_the_one_that_looked_for_the_rate() -> None:
+    document = relu_document()
+    drawn = figure_1(document)
+    assert drawn == figure_1(document)  # the same bytes, or a commit would change it for nothing
+    curves = re.findall(r"<path [^>]*clip-path[^>]*stroke: (?:#0072b2|#d55e00)", drawn)
+    assert len(curves) == 4  # the lines of the legend are not clipped
+    document["runs"] = [run for run in document["runs"] if run["seed"] == 0]
+    assert not has_figure_1(document)
+    assert not has_figure_1({**relu_document(), "claim": "depth"})
+
+
+def test_the_page_and_its_figure_are_written_together(tmp_path: Path) -> None:
+    example(tmp_path)
+    (document,) = read_results(tmp_path)
+    (tmp_path / "relu_cpu.json").write_text(json.dumps({**document, **relu_document()}))
+    (tmp_path / "depth_cpu.json").unlink()
+    (tmp_path / "figures").mkdir()
+    _main(tmp_path, tmp_path / "results.md")
+    (link,) = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "results.md").read_text())
+    assert (tmp_path / link).read_text().startswith("<?xml")
+
+
+def test_pictures_of_the_committed_page_are_there() -> None:
+    for link in re.findall(r"!\[.*?\]\((.*?)\)", (DOCS / "results.md").read_text()):
+        assert (DOCS / link).is_file()

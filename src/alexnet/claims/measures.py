@@ -1,6 +1,8 @@
 """What is measured of a finished run. Each function takes a run directory and returns numbers."""
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,34 +46,40 @@ def last_errors(run: Path) -> Values:
     }
 
 
-def epochs_until(rows: list[dict[str, Any]], error: float) -> float | None:
-    """Epochs until the training error first is below `error`, interpolated; None: never.
+def error_curve(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """Training error over epochs, until the loss is lost.
 
     A row holds the error on the images since the row before it, each seen before its update, as
     cuda-convnet prints it. Rows are joined until they span a fifth of an epoch, because a few
     batches are chance; what is joined counts for its middle.
     """
-    before: tuple[float, float] | None = None
+    curve = []
     begin = end = wrong = 0.0  # of the stretch: its epochs, and error times length
     for row in (row for row in rows if row["split"] == "train"):
         value = row["top1_error"]
         if value is None or row["loss"] is None:
-            return None
+            break
         wrong += value * (row["epoch"] - end)
         end = row["epoch"]
-        if end - begin < _STRETCH:
-            continue
-        here = ((begin + end) / 2, wrong / (end - begin))
-        if here[1] <= error:
-            if before is None:
-                return float(here[0])
-            share = (before[1] - error) / (before[1] - here[1])
-            return float(before[0] + share * (here[0] - before[0]))
-        before, begin, wrong = here, end, 0.0
-    return None
+        if end - begin >= _STRETCH:
+            curve.append(((begin + end) / 2, wrong / (end - begin)))
+            begin, wrong = end, 0.0
+    return curve
 
 
 _STRETCH = 0.2  # epochs
+
+
+def epochs_until(rows: list[dict[str, Any]], error: float) -> float | None:
+    """Epochs until the training error first is below `error`, interpolated; None: never."""
+    curve = error_curve(rows)
+    for (epochs, before), (later, here) in pairwise([(0.0, math.inf), *curve]):
+        if here > error:
+            continue
+        if math.isinf(before):
+            return later
+        return epochs + (before - error) / (before - here) * (later - epochs)
+    return None
 
 
 def error_before(rows: list[dict[str, Any]], epochs: float) -> float:

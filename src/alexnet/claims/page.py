@@ -1,4 +1,4 @@
-"""docs/results.md, made from committed result files and from nothing else.
+"""docs/results.md and its Figure 1, made from committed result files and from nothing else.
 
 python -m alexnet.claims.page docs/results/claims docs/results.md
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from alexnet.claims.catalog import CLAIMS
 from alexnet.claims.claim import Claim, Quantity
+from alexnet.claims.figure_1 import figure_1, has_figure_1
 from alexnet.claims.results import number, read_results
 from alexnet.claims.scales import SCALES
 from alexnet.files import write_text
@@ -86,6 +87,8 @@ def _result(document: dict[str, Any]) -> list[str]:
             f"| {quantity.name} ({quantity.unit}) | {_published(quantity.paper)} "
             f"| {_published(quantity.logs)} | {_ours(quantity)} | {quantity.seeds or '-'} |"
         )
+    if has_figure_1(document):
+        lines += ["", f"![Training error over epochs]({_figure_1(document)})"]
     return [
         *lines,
         "",
@@ -109,6 +112,16 @@ def _ours(quantity: Quantity) -> str:
     return words if quantity.spread is None else f"{words} ± {number(quantity.spread)}"
 
 
+def _figure_1(document: dict[str, Any]) -> str:
+    return f"figures/figure-1-{document['scale']}.svg"
+
+
+def _main(source: Path, target: Path) -> None:
+    documents = read_results(source)
+    for document in filter(has_figure_1, documents):
+        write_text(target.parent / _figure_1(document), figure_1(document))
+    write_text(target, results_page(documents))
+
+
 if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:3])
-    write_text(target, results_page(read_results(source)))
+    _main(*map(Path, sys.argv[1:3]))

@@ -15,7 +15,7 @@ from typing import Any
 
 from alexnet.claims.claim import Claim, Finding, Measured, Run, Setting, Values, seeded
 from alexnet.claims.intervals import mean_of, ratio_of, verdict_on
-from alexnet.claims.measures import epochs_until, error_before
+from alexnet.claims.measures import epochs_until, error_before, error_curve
 from alexnet.config import (
     AugmentConfig,
     Config,
@@ -123,7 +123,9 @@ def _measure(run: Path, goal: float, pilot_epochs: float) -> Values:
         "pilot_error": None if _is_lost(trainings) else error_before(trainings, pilot_epochs),
         "epochs_to_goal": epochs_until(trainings, goal),
         "epochs": trainings[-1]["epoch"],
-        "train_curve": [[row["epoch"], row["top1_error"]] for row in trainings],
+        "train_curve": [
+            [round(epochs, 3), round(error, 5)] for epochs, error in error_curve(trainings)
+        ],
         "images_per_second": trainings[-1]["images_per_second"],
     }
 
