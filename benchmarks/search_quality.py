@@ -26,7 +26,7 @@ from alexnet.evaluation.metrics import wilson_interval
 from alexnet.training.metrics import read_metrics
 from alexnet.tuning.halving import Plan, Score, Trial, best, next_job, rungs_of
 from alexnet.tuning.space import assignments
-from alexnet.tuning.study import open_study
+from alexnet.tuning.study import Study, open_study
 from alexnet.tuning.trial import scores_so_far
 
 
@@ -46,8 +46,7 @@ def run(options: argparse.Namespace) -> None:
 def repeat(options: argparse.Namespace) -> None:
     """The winner and the defaults once more, with seeds that the search has not seen."""
     folder = options.out / options.name
-    trials = [trial for trial in open_study(folder / "study").ledger().trials() if trial.scores]
-    winner = min(trials, key=lambda trial: trial.rank(0))
+    winner = ranking(open_study(folder / "study"))[0]
     for seed in range(1, options.seeds + 1):
         for name, point in (("best", winner.point), ("default", {})):
             out = folder / "repeat" / f"{name}-{seed}"
@@ -58,6 +57,12 @@ def repeat(options: argparse.Namespace) -> None:
             rule = ["--epochs", str(options.epochs), "--seed", str(seed), "--out", str(out)]
             command = [sys.executable, "-m", "alexnet", "train", options.data, *rule]
             subprocess.run([*command, *options.settings, *changes, "--json"], check=True)
+
+
+def ranking(study: Study) -> list[Trial]:
+    """The trials that are done, best first."""
+    trials = [trial for trial in study.ledger().trials() if trial.scores]
+    return sorted(trials, key=lambda trial: trial.rank(0))
 
 
 def repeated(folder: Path) -> dict[str, list[float]]:
@@ -98,10 +103,10 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
     """What the search says, as far as it has come."""
     folder = options.out / options.name
     study = open_study(folder / "study")
-    trials = [trial for trial in study.ledger().trials() if trial.scores]
+    ranked = ranking(study)
+    trials = sorted(ranked, key=lambda trial: trial.number)
     runs = {t.number: folder / "study" / "trials" / f"{t.number:04d}" / "run" for t in trials}
     final = {trial.number: trial.scores[0].error for trial in trials}
-    ranked = sorted(trials, key=lambda trial: trial.rank(0))
     winner = ranked[0]
     images = json.loads((runs[0] / "data.json").read_text())["validation_images"]
     picked, plan = play(runs, study.plan.rungs[-1], len(trials))

@@ -81,7 +81,6 @@ def resized(variant: Variant, width: float = 1.0, image_size: int | None = None)
     Raises:
         UserError: the images are too small.
     """
-
     image_size = variant.image_size if image_size is None else image_size
     if width == 1.0 and image_size == variant.image_size:
         return variant

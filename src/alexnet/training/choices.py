@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from alexnet.config import Config, override, setting
 from alexnet.data.peek import glance
@@ -25,7 +26,9 @@ def resolve_config(
     """The complete configuration of a run, every choice made; arguments as for `train`."""
     facts = None
     if config is None:
-        source = open_source(data or "digits", validation_fraction=_fraction(assignments))
+        source = open_source(
+            data or "digits", validation_fraction=_given(assignments, "data.validation_fraction")
+        )
         seen = glance(source.train)
         facts = DataFacts(
             len(source.train),
@@ -37,7 +40,7 @@ def resolve_config(
             batch_size=_number(assignments, "train.batch_size"),
             epochs=_number(assignments, "train.epochs"),
         )
-        variant = override(Config(), _set(assignments, "model.variant")).model.variant
+        variant = _given(assignments, "model.variant")
         config = find_recipe(recipe or usual_recipe(variant, init is not None))(facts)
     if init is not None:
         config = fitted(config, init)
@@ -70,13 +73,12 @@ def _absolute(data: str) -> str:
 
 def _number(assignments: Sequence[str], key: str) -> int | None:
     """What the user has set a number to, if anything."""
-    wanted = _set(assignments, key)
-    return int(setting(override(Config(), wanted), key)) if wanted else None
+    return int(_given(assignments, key)) if _set(assignments, key) else None
 
 
-def _fraction(assignments: Sequence[str]) -> float:
-    wanted = _set(assignments, "data.validation_fraction")
-    return override(Config(), wanted).data.validation_fraction
+def _given(assignments: Sequence[str], key: str) -> Any:
+    """What the user has set, else what it is in a bare configuration."""
+    return setting(override(Config(), _set(assignments, key)), key)
 
 
 def _set(assignments: Sequence[str], key: str) -> list[str]:
