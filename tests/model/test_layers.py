@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alexnet.config import ModelConfig
 from alexnet.errors import UserError
@@ -137,6 +139,22 @@ def test_pooling_without_overlap_keeps_the_grids() -> None:
     assert [sides[name] for name in ("conv1", "pool1", "conv2", "pool2")] == [55, 28, 26, 13]
     assert [sides[name] for name in ("conv3", "conv4", "conv5", "pool5")] == [13, 13, 11, 6]
     assert sum(layer.parameters for layer in table) == 60_965_224
+
+
+@given(image_size=st.integers(36, 300))
+def test_pooling_without_overlap_keeps_the_network_as_large(image_size: int) -> None:
+    """Or a comparison at another size would compare two things at once."""
+    pair = [
+        layer_table(resolve(ModelConfig(image_size=image_size, pooling=pooling)))
+        for pooling in (None, "non-overlapping")
+    ]
+    sizes = [[(layer.name, layer.parameters) for layer in table] for table in pair]
+    assert sizes[0] == sizes[1]
+
+
+def test_pooling_without_overlap_is_refused_where_no_padding_helps() -> None:
+    with pytest.raises(UserError, match=r"would change the size of without-conv5 at 224 pixels"):
+        resolve(ModelConfig("without-conv5", pooling="non-overlapping"))
 
 
 def test_outputs_follow_the_number_of_classes() -> None:

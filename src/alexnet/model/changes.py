@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields, replace
+from itertools import product
 from typing import Any
 
 from alexnet.config import ModelConfig
@@ -22,8 +23,6 @@ def resolve(config: ModelConfig) -> Variant:
     variant = VARIANTS[config.variant]
     if config.activation is not None:
         variant = replace(variant, activation=config.activation)
-    if config.pooling == "non-overlapping":
-        variant = without_overlap(variant)
     if config.normalization and not any("norm" in stage for stage in variant.order):
         raise UserError(
             f"{variant.name} has no normalization to switch on; use a variant that has it: paper"
@@ -42,18 +41,41 @@ def resolve(config: ModelConfig) -> Variant:
             f"{', '.join(map(str, variant.widths))}; use 1 or 2"
         )
     variant = resized(variant, config.width, config.image_size)
+    if config.pooling == "non-overlapping":
+        variant = without_overlap(variant)
     if config.initial_scale != 1.0:
         variant = with_initial_scale(variant, config.initial_scale)
     return variant
 
 
 def without_overlap(variant: Variant) -> Variant:
-    """Section 3.4's comparison, z = s = 2, as the authors ran it (layers-147.cfg).
+    """Section 3.4's comparison, z = s = 2: "produces output of equivalent dimensions".
 
-    The paddings of conv2 and conv5 change with the window, so that the maps stay 13x13 and 6x6
-    and the network keeps its number of parameters.
+    Smaller windows leave more of them, so a convolution before pooling gives up a pixel of padding
+    where that keeps the map after it as large as it was, and with it the number of parameters. At
+    224 pixels that is so for conv2 and conv5, as in the authors' layers-147.cfg.
+
+    Raises:
+        UserError: no padding does that.
     """
-    return replace(variant, pooling_window=2, conv2_padding=1, conv5_padding=0)
+    wanted = _pooled(variant)
+    paddings = product(*((p, p - 1) for p in (variant.conv2_padding, variant.conv5_padding)))
+    candidates = [
+        replace(variant, pooling_window=2, conv2_padding=conv2, conv5_padding=conv5)
+        for conv2, conv5 in paddings
+    ]
+    for candidate in candidates:
+        if _pooled(candidate) == wanted:
+            return candidate
+    raise UserError(
+        f"pooling without overlap would change the size of {variant.name} at "
+        f"{variant.image_size} pixels; use another model.variant or model.image_size"
+    )
+
+
+def _pooled(variant: Variant) -> list[tuple[int, ...]]:
+    """The maps after pooling layers 2 and 5."""
+    return [layer.output for layer in layer_table(variant) if layer.name in ("pool2", "pool5")]
 
 
 def with_initial_scale(variant: Variant, scale: float) -> Variant:
