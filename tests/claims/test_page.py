@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "torch": "2.13.0",
     "precision": "fp32",
     "commit": "abc1234",
+    "date": "2026-11-25",
     "command": "alexnet reproduce depth --scale cpu",
 }
 

@@ -1,6 +1,7 @@
 """Every claim, at a scale that only shows that it hangs together."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest
 
 from alexnet.claims import execute
 from alexnet.claims.catalog import CLAIMS
-from alexnet.claims.claim import Claim, Setting
+from alexnet.claims.claim import Claim, Run, Setting
 from alexnet.claims.execute import directory, read_values, work
-from alexnet.claims.reproduce import reproduce
+from alexnet.claims.reproduce import _check_same_images, _command, _common, reproduce
 from alexnet.claims.scales import SCALES
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.training import run as training_run
@@ -47,6 +48,9 @@ def test_every_claim_has_its_result_and_done_is_done(
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("*")} == before
     assert "begins" not in capfd.readouterr().err
     (more,) = reproduce("ten-views", "smoke", tmp_path, few, seeds=2)
+    described = json.loads(next((tmp_path / "runs").glob("*/environment.json")).read_text())
+    for key in ("processor", "torch", "commit", "date"):  # of the runs, whoever writes the page
+        assert more["environment"][key] == described[key]
     assert [run["seed"] for run in more["runs"]] == [0, 1]
     assert more["environment"]["command"].endswith("--scale smoke --data few --seeds 2")
 
@@ -96,6 +100,60 @@ def test_a_stop_that_nobody_wanted_is_passed_on(tmp_path: Path) -> None:
         with pytest.raises(InterruptedRunError):
             execute._complete(tmp_path, run)
     assert read_values(tmp_path, run) is None
+
+
+def test_other_images_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    a, b = (
+        write_folder(tmp_path / place / "few", *digits(images, 40))
+        for place, images in (("a", 160), ("b", 170))
+    )
+    _check_same_images(tmp_path, str(a))
+    _check_same_images(tmp_path, str(shutil.copytree(a, tmp_path / "c" / "few")))
+    with pytest.raises(UserError, match="not those of the same name"):
+        _check_same_images(tmp_path, str(b))
+    _check_same_images(tmp_path / "elsewhere", str(b))
+
+
+def test_all_gives_photographs_to_the_claims_about_photographs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = str(write_folder(tmp_path / "few", *digits(160, 40)))
+    asked: list[tuple[str, str]] = []
+
+    def note(claim: Claim, setting: Setting, out: Path, jobs: int) -> dict[str, object]:
+        asked.append((claim.data, Path(setting.data).name))
+        return {}
+
+    monkeypatch.setattr("alexnet.claims.reproduce._reproduce", note)
+    reproduce("all", "cpu", tmp_path, few)
+    assert set(asked) == {("photographs", "few"), ("cifar10", "cifar10")}
+    reproduce("relu", "cpu", tmp_path, few)
+    assert asked[-1] == ("cifar10", "few")
+
+
+@pytest.mark.parametrize(("data", "option"), [("digits", " --data digits"), ("/a/b", " --data b")])
+def test_the_command_names_the_data(data: str, option: str) -> None:
+    assert _command(CLAIMS["depth"], Setting(SCALES["cpu"], data)).endswith(f"cpu{option}")
+    smoke = _command(CLAIMS["depth"], Setting(SCALES["smoke"], data))
+    assert smoke.endswith("smoke" + ("" if data == "digits" else option))
+
+
+def test_moved_data_are_found_where_they_are_now(tmp_path: Path) -> None:
+    def run(data: str) -> Run:
+        return CLAIMS["depth"].plan(Setting(SCALES["smoke"], data), {})[0]
+
+    old, new = run("/old/few"), run(str(write_folder(tmp_path / "few", *digits(160, 40))))
+    place = directory(tmp_path, old)
+    assert directory(tmp_path, new) == place
+    place.mkdir()
+    (place / "config.json").write_text(old.config.to_json())
+    execute._complete(tmp_path, new)
+    assert read_values(tmp_path, new) is not None
+
+
+def test_one_description_of_several_environments() -> None:
+    environments = [{"cores": 2, "commit": "b"}, {"cores": 2, "commit": "a", "date": "1"}]
+    assert _common(environments) == {"cores": 2, "commit": "a, b", "date": "1"}
 
 
 @pytest.mark.parametrize(("name", "scale", "message"), [

@@ -76,3 +76,13 @@ def test_superiority_is_the_share_of_pairs() -> None:
 def test_what_has_grown() -> None:
     kernels = np.stack([np.full((3, 2, 2), value) for value in (0.01, 0.019, 0.021, -0.5)])
     assert learned(kernels, 0.01).tolist() == [False, False, True, True]
+
+
+def test_p_value_by_hand() -> None:
+    """Three kernels apart from three others: 2 of the 20 orders are as extreme."""
+    shares = [(1.0, 1.0, 1.0), (1.0, 1.0, 0.9), (1.0, 1.0, 0.8)]
+    others = [(1.0, -1.0, 0.0), (1.0, -1.0, 0.1), (1.0, -1.0, 0.2)]
+    kernels = np.array([*shares, *others]).reshape(6, 3, 1, 1)
+    found = compare_columns(kernels)
+    assert found.p_value == pytest.approx(0.1)
+    assert (found.colorful_column, found.superiority) == (1, 1.0)

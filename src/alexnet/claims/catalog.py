@@ -4,12 +4,12 @@ from alexnet.claims import (
     augmentation,
     depth,
     dropout,
-    normalization,
-    normalization_photographs,
+    normalisation,
+    normalisation_full_net,
     overlapping_pooling,
     relu,
     retrieval,
-    specialization,
+    specialisation,
     tables,
     ten_views,
     two_columns,
@@ -22,8 +22,8 @@ CLAIMS: dict[str, Claim] = {
     module.CLAIM.name: module.CLAIM
     for module in (
         relu,
-        normalization,
-        normalization_photographs,
+        normalisation,
+        normalisation_full_net,
         overlapping_pooling,
         two_columns,
         augmentation,
@@ -31,7 +31,7 @@ CLAIMS: dict[str, Claim] = {
         depth,
         ten_views,
         tables,
-        specialization,
+        specialisation,
         retrieval,
     )
 }

@@ -4,7 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -18,6 +18,7 @@ from alexnet.claims.claim import Claim, Measured, Run, Setting, Values
 from alexnet.config import Config
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.files import write_text
+from alexnet.parallel.devices import visible_device
 from alexnet.progress import say
 from alexnet.training.directory import create_run
 from alexnet.training.run import resume
@@ -77,6 +78,12 @@ def read_values(folder: Folder, run: Run) -> Values | None:
     return values
 
 
+def read_environments(folder: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """With what each of the runs was made, of those that are there."""
+    paths = [directory(folder, run) / "environment.json" for run in runs]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
 def _note(folder: Folder, run: Run) -> Path:
     measure: Any = getattr(run.measure, "func", run.measure)
     module = measure.__module__.rpartition(".")[2]
@@ -98,7 +105,9 @@ def _changes(config: Config) -> dict[str, Any]:
 def _complete(folder: Folder, run: Run) -> None:
     """Train the run to its end, measure it and note the values."""
     place = directory(folder, run)
-    if not (place / "config.json").exists():
+    if (place / "config.json").exists():
+        write_text(place / "config.json", run.config.to_json())  # the data may have moved since
+    else:
         create_run(run.config, place)
     enough = None if run.enough is None else _Watch(place, run.enough)
     say(f"{place.name}: begins or goes on")
@@ -151,11 +160,9 @@ class _Processes:
         going_on = {run.key for _, run in self._active.values()}
         waiting = [run for run in wanted if run.key not in going_on]
         free = sorted(set(range(self._jobs)) - {slot for slot, _ in self._active.values()})
-        devices = torch.cuda.device_count()
         for slot, run in zip(free, waiting, strict=False):
-            device = str(slot % devices) if devices > 1 else None
             process = _CONTEXT.Process(
-                target=_in_process, args=(self._folder, run, self._jobs, device)
+                target=_in_process, args=(self._folder, run, self._jobs, visible_device(slot))
             )
             process.start()
             self._active[process] = (slot, run)
@@ -184,6 +191,7 @@ def _check(exit_code: int | None, run: Run) -> None:
 
 
 def _in_process(folder: Folder, run: Run, jobs: int, device: str | None) -> None:
+    os.setpgrp()  # Ctrl-C is for the parent, which asks this process to stop once, not twice
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before CUDA is first used here
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))

@@ -3,13 +3,14 @@
 import io
 from typing import TYPE_CHECKING, Any
 
+from alexnet.claims.scales import find_scale
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's colours for all kinds of colour vision; the paper has solid and dashed lines.
 _STYLES = {"relu": ("#0072b2", "-"), "tanh": ("#d55e00", "--"), "sigmoid": ("#5b6570", ":")}
 _NAMES = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"}
-_GOAL = 25.0  # percent
 
 
 def has_figure_1(document: dict[str, Any]) -> bool:
@@ -28,7 +29,9 @@ def figure_1(document: dict[str, Any]) -> str:
         axes = figure.subplots()
         for units in _STYLES:
             _draw(axes, units, _curves(document, units))
-        axes.axhline(_GOAL, color="#5b6570", linewidth=0.8)
+        axes.axhline(
+            100.0 * find_scale(document["scale"]).cifar.goal, color="#5b6570", linewidth=0.8
+        )
         axes.set(xlabel="epochs", ylabel="training error (%)", xlim=(0, None), ylim=(0, 100))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)

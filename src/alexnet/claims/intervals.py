@@ -1,7 +1,12 @@
-"""Means, differences and ratios over seeds, with 95 % intervals from Student's t. Free of torch."""
+"""Means, differences and ratios over seeds, with 95 % intervals from Student's t. Free of torch.
+
+A claim has two or three seeds of each arm. Two numbers say next to nothing about their deviation,
+so where the arms of a claim are alike, it is estimated once, from all of them: see `Noise`.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -9,6 +14,35 @@ from scipy import stats
 from alexnet.claims.claim import Quantity
 
 _CONFIDENCE = 0.95
+_GREATEST = {"%": 100.0, "of 1": 1.0}  # what a share cannot exceed
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much one seed differs from another, in every arm of a claim.
+
+    Attributes:
+        deviation: standard, in the unit of the values.
+        freedom: degrees of freedom of its estimate.
+    """
+
+    deviation: float
+    freedom: int
+
+
+def noise_of(arms: Iterable[Sequence[float]]) -> Noise | None:
+    """The noise within arms, whatever the differences between them (one-way analysis of variance).
+
+    Args:
+        arms: the values of each, one a seed.
+
+    Returns:
+        None where no arm has two different values.
+    """
+    repeated = [np.asarray(values, dtype=np.float64) for values in arms if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in repeated)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in repeated)
+    return Noise(math.sqrt(squares / freedom), freedom) if squares else None
 
 
 def mean_of(
@@ -17,9 +51,15 @@ def mean_of(
     values: Sequence[float],
     paper: float | None = None,
     logs: float | None = None,
+    noise: Noise | None = None,
 ) -> Quantity:
-    """The mean over seeds with Student's interval."""
-    low, high = _student(values)
+    """The mean over seeds with Student's interval, by default from their own deviation.
+
+    The interval of a share ends where shares do.
+    """
+    low, high = _around(values, noise or noise_of([values]))
+    if low is not None and high is not None and unit in _GREATEST:
+        low, high = max(low, 0.0), min(high, _GREATEST[unit])
     return Quantity(
         name,
         unit,
@@ -41,12 +81,13 @@ def difference_of(
     b: Sequence[float],
     paper: float | None = None,
     logs: float | None = None,
+    noise: Noise | None = None,
 ) -> Quantity:
-    """Mean of `a` minus mean of `b` with Welch's interval (unequal variances)."""
+    """Mean of `a` minus mean of `b`, by default with Welch's interval (unequal variances)."""
     if not len(a) or not len(b):
         return Quantity(name, unit, None, paper=paper, logs=logs)
     difference = float(np.mean(a) - np.mean(b))
-    low, high = _welch(a, b)
+    low, high = _welch(a, b) if noise is None else _apart(a, b, noise)
     return Quantity(name, unit, difference, low, high, None, min(len(a), len(b)), (), paper, logs)
 
 
@@ -76,7 +117,7 @@ def verdict_on(difference: Quantity, expected: str, neutral: float = 0.0) -> str
     if difference.low is None or difference.high is None:
         sides = ("against the paper", "no difference", "in the paper's direction")
         side = sides[1 + (difference.mean > neutral) - (difference.mean < neutral)]
-        return f"{expected}: {side} in the runs so far, too few for an interval"
+        return f"{expected}: {side} in the runs so far, without an interval"
     if difference.low > neutral:
         return f"{expected}: confirmed in direction (the interval excludes {neutral:g})"
     if difference.high < neutral:
@@ -88,11 +129,17 @@ def _spread(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _student(values: Sequence[float]) -> tuple[float | None, float | None]:
-    if len(values) < 2:
+def _around(values: Sequence[float], noise: Noise | None) -> tuple[float | None, float | None]:
+    if not len(values) or noise is None:
         return None, None
-    reach = _quantile(len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    reach = _quantile(noise.freedom) * noise.deviation / math.sqrt(len(values))
     return float(np.mean(values) - reach), float(np.mean(values) + reach)
+
+
+def _apart(a: Sequence[float], b: Sequence[float], noise: Noise) -> tuple[float, float]:
+    difference = float(np.mean(a) - np.mean(b))
+    reach = _quantile(noise.freedom) * noise.deviation * math.sqrt(1 / len(a) + 1 / len(b))
+    return difference - reach, difference + reach
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float | None]:
@@ -101,8 +148,8 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float 
     parts = [np.var(values, ddof=1) / len(values) for values in (a, b)]
     variance = float(sum(parts))
     difference = float(np.mean(a) - np.mean(b))
-    if variance == 0.0:
-        return difference, difference
+    if variance == 0.0:  # chance made them equal; nothing is known that exactly
+        return None, None
     # Welch and Satterthwaite's degrees of freedom.
     shares = sum(part**2 / (len(v) - 1) for part, v in zip(parts, (a, b), strict=True))
     reach = _quantile(float(variance**2 / shares)) * math.sqrt(variance)

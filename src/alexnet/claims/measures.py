@@ -13,7 +13,7 @@ from alexnet.claims.claim import Values
 from alexnet.config import Config, read_config
 from alexnet.data.loading import choose_place, load_images
 from alexnet.data.pixels import ImageSet
-from alexnet.data.sources import open_source
+from alexnet.data.sources import Source, open_source
 from alexnet.evaluation.evaluate import average, evaluate_model
 from alexnet.evaluation.kernels import compare_columns, learned
 from alexnet.evaluation.neighbors import features, nearest, pixels, precision
@@ -30,7 +30,8 @@ def last_errors(run: Path) -> Values:
     """Errors in percent after the last epoch, centre patch; not of the best epoch.
 
     The best of many evaluations on the same images flatters, and flatters most the arm that
-    fluctuates most. The curve over the epochs comes along.
+    fluctuates most. The training error is that of the whole last epoch, each image seen before its
+    update. The curve over the epochs comes along.
     """
     rows = read_metrics(run / "metrics.jsonl")
     validations = [row for row in rows if row["split"] == "val"]
@@ -39,7 +40,7 @@ def last_errors(run: Path) -> Values:
     return {
         "top1_error": 100.0 * last["top1_error"],
         "top5_error": 100.0 * last["top5_error"],
-        "train_top1_error": 100.0 * trainings[-1]["top1_error"],
+        "train_top1_error": 100.0 * error_before(rows, last["epoch"]),
         "epochs": last["epoch"],
         "curve": [[row["epoch"], 100.0 * row["top1_error"]] for row in validations],
         "images_per_second": trainings[-1]["images_per_second"],
@@ -83,7 +84,10 @@ def epochs_until(rows: list[dict[str, Any]], error: float) -> float | None:
 
 
 def error_before(rows: list[dict[str, Any]], epochs: float) -> float:
-    """Mean training error over the last epoch before `epochs`, or before the end if earlier."""
+    """Mean training error over the last epoch before `epochs`, or before the end if earlier.
+
+    As a fraction.
+    """
     trainings = [row for row in rows if row["split"] == "train" and row["epoch"] <= epochs]
     last = trainings[-1]["epoch"]
     wrong = begin = 0.0
@@ -122,17 +126,22 @@ def cifar_errors(run: Path) -> Values:
 
 
 def errors_with_siblings(run: Path) -> Values:
-    """Errors in percent with ten views, of this run and of the average with others of its arm.
+    """Errors in percent with ten views, of this run and of the average with its siblings.
 
+    Siblings differ in the seed only. Of ILSVRC-2010 it is the test set, whose labels are published.
     The probabilities stay in the run directory; whichever run ends last has all the others'.
     """
     model, config = last_network(run)
     world = make_world(config.train.device, config.train.precision)
-    images = load_split(config, "validation", world)
+    source = _source(config)
+    images = load_split(config, "test" if source.test else "validation", world)
     found = evaluate_model(model, images, 10, world)
     write_atomically(run / "ten-views.npy", lambda path: _save(path, found.probabilities))
-    arm = run.name.partition("-seed")[0]
-    files = sorted(run.parent.glob(f"{arm}-seed*/ten-views.npy"))
+    files = [
+        path
+        for path in sorted(run.parent.glob("*/ten-views.npy"))
+        if _but_seed(read_config(path.parent / "config.json")) == _but_seed(config)
+    ]
     together = average([replace(found, probabilities=np.load(file)) for file in files])
     return {
         "top1_error": 100.0 * found.top1_error,
@@ -140,8 +149,15 @@ def errors_with_siblings(run: Path) -> Values:
         "averaged": len(files),
         "averaged_top1_error": 100.0 * together.top1_error,
         "averaged_top5_error": 100.0 * together.top5_error,
-        "year": open_source(config.data.source).year,
+        "split": "test" if source.test else "validation",
+        "year": source.year,
     }
+
+
+def _but_seed(config: Config) -> Config:
+    """The configuration without what may differ between siblings: seed and place of the data."""
+    data = replace(config.data, source=Path(config.data.source).name)
+    return replace(config, data=data, train=replace(config.train, seed=0))
 
 
 def kernel_colors(run: Path) -> Values:
@@ -154,8 +170,8 @@ def kernel_colors(run: Path) -> Values:
     assert model.variant.weight_std is not None
     return {
         "selectivity": found.selectivity.tolist(),
-        "low": float(means.min()),
-        "high": float(means.max()),
+        "low": float(means[1 - found.colorful_column]),
+        "high": float(means[found.colorful_column]),
         "superiority": found.superiority,
         "p_value": found.p_value,
         "learned": 100.0 * float(learned(kernels, model.variant.weight_std[0]).mean()),
@@ -196,10 +212,15 @@ def last_network(run: Path) -> tuple[Network, Config]:
 
 
 def load_split(config: Config, split: str, world: World) -> ImageSet:
-    """The decoded images of a split of a run's data: "train" or "validation"."""
-    source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
-    chosen = source.train if split == "train" else source.validation
+    """The decoded images of a split of a run's data: "train", "validation" or "test"."""
+    source = _source(config)
+    chosen = {"train": source.train, "validation": source.validation, "test": source.test}[split]
+    assert chosen is not None  # "test" is asked for where there is one
     place = choose_place(len(chosen), world.device, config.data.size, config.data.workers)
     trusted = source.statistics is not None
     images, _ = load_images(chosen, place, f"reading {split} images", trusted=trusted)
     return images
+
+
+def _source(config: Config) -> Source:
+    return open_source(config.data.source, validation_fraction=config.data.validation_fraction)

@@ -4,11 +4,12 @@ At the scales below `full` the photographs are few, so the net is trained as the
 trains: a rate that warms up and falls in a straight line. At `full` it is the recipe `paper`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from alexnet.claims.claim import Claim, Finding, Measured, Quantity, Run, Setting, seeded, values_of
-from alexnet.claims.intervals import difference_of, mean_of, verdict_on
+from alexnet.claims.intervals import difference_of, mean_of, noise_of, verdict_on
 from alexnet.claims.measures import last_errors
 from alexnet.config import (
     AugmentConfig,
@@ -24,7 +25,8 @@ from alexnet.config import (
 from alexnet.recipes import DataFacts, paper
 
 REFERENCE = "reference"
-Pair = tuple[float | None, float | None]
+Pair = tuple[float | None, float | None]  # of top-1 and top-5 error
+_NONE: Pair = (None, None)
 
 
 def reference(setting: Setting) -> Config:
@@ -69,8 +71,8 @@ def ablation(
     logs: str,
     expected: str,
     arms: dict[str, Sequence[str]],
-    published: dict[str, Pair] | None = None,
-    logged: dict[str, Pair] | None = None,
+    published: Mapping[str, Pair] = MappingProxyType({}),
+    logged: Mapping[str, Pair] = MappingProxyType({}),
     also: Callable[[Setting, Measured], Finding] | None = None,
 ) -> Claim:
     """A claim that the reference is better than versions of it in which something is changed.
@@ -92,43 +94,50 @@ def ablation(
         return seeded([base, *changed], seeds(setting))
 
     def find(setting: Setting, measured: Measured) -> Finding:
-        quantities = [*_errors(measured, REFERENCE)]
+        errors = [_Errors.of(measured, k, [REFERENCE, *arms]) for k in (1, 5)]
+        quantities = [of_k.mean(REFERENCE) for of_k in errors]
         verdicts = []
         for arm in arms:
-            worse = _worse(measured, arm, (published or {}).get(arm), (logged or {}).get(arm))
-            quantities += [*_errors(measured, arm), *worse]
-            verdicts.append(verdict_on(worse[0], expected if len(arms) == 1 else f"{arm}"))
+            theirs = zip(published.get(arm, _NONE), logged.get(arm, _NONE), strict=True)
+            worse = [of_k.worse(arm, *pair) for of_k, pair in zip(errors, theirs, strict=True)]
+            quantities += [*(of_k.mean(arm) for of_k in errors), *worse]
+            verdicts.append(verdict_on(worse[0], expected if len(arms) == 1 else arm))
         more = also(setting, measured) if also else Finding((), "")
-        words = "; ".join(verdicts) if len(arms) == 1 else f"{expected}. " + "; ".join(verdicts)
-        return Finding([*quantities, *more.quantities], words, [*_notes(setting), *more.notes])
+        words = "; ".join(verdicts) if len(arms) == 1 else f"{expected}? " + "; ".join(verdicts)
+        return Finding([*quantities, *more.quantities], words, [*notes(setting), *more.notes])
 
     return Claim(name, section, paper, logs, "photographs", plan, find)
 
 
-def _errors(measured: Measured, arm: str) -> list[Quantity]:
-    return [
-        mean_of(f"top-{k} error, {arm}", "%", values_of(measured, arm, f"top{k}_error"))
-        for k in (1, 5)
-    ]
+@dataclass(frozen=True)
+class _Errors:
+    """Top-k errors of the arms of a claim. They are versions of one network and share one noise."""
 
+    k: int
+    of_arm: dict[str, list[float]]  # one value a seed, percent
 
-def _worse(
-    measured: Measured, arm: str, published: Pair | None, logged: Pair | None
-) -> list[Quantity]:
-    return [
-        difference_of(
-            f"top-{k} error, {arm} minus {REFERENCE}",
+    @classmethod
+    def of(cls, measured: Measured, k: int, arms: Sequence[str]) -> "_Errors":
+        return cls(k, {arm: values_of(measured, arm, f"top{k}_error") for arm in arms})
+
+    def mean(self, arm: str) -> Quantity:
+        noise = noise_of(self.of_arm.values())
+        return mean_of(f"top-{self.k} error, {arm}", "%", self.of_arm[arm], noise=noise)
+
+    def worse(self, arm: str, paper: float | None, logs: float | None) -> Quantity:
+        return difference_of(
+            f"top-{self.k} error, {arm} minus {REFERENCE}",
             "points",
-            values_of(measured, arm, f"top{k}_error"),
-            values_of(measured, REFERENCE, f"top{k}_error"),
-            published[place] if published else None,
-            logged[place] if logged else None,
+            self.of_arm[arm],
+            self.of_arm[REFERENCE],
+            paper,
+            logs,
+            noise_of(self.of_arm.values()),
         )
-        for place, k in enumerate((1, 5))
-    ]
 
 
-def _notes(setting: Setting) -> list[str]:
+def notes(setting: Setting) -> list[str]:
+    """What a reader must know of the network and the images at a scale."""
     scale = setting.scale.photographs
     if setting.scale.name == "full":
         return ["errors after the last epoch, centre patch; the paper's differences: ten patches"]

@@ -9,11 +9,12 @@ nothing here, come last and with one seed.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alexnet.claims.claim import Claim, Finding, Measured, Run, Setting, Values, seeded
+from alexnet.claims.claim import Claim, Finding, Measured, Quantity, Run, Setting, Values, seeded
 from alexnet.claims.intervals import mean_of, ratio_of, verdict_on
 from alexnet.claims.measures import epochs_until, error_before, error_curve
 from alexnet.config import (
@@ -50,33 +51,56 @@ def plan(setting: Setting, measured: Measured) -> Sequence[Run]:
 
 
 def find(setting: Setting, measured: Measured) -> Finding:
-    """Epochs to the goal for each kind of unit, and tanh's over ReLU's."""
-    most = setting.scale.cifar.most_epochs
-    epochs, quantities, notes = {}, [], []
+    """Epochs to the goal for each kind of unit, and those of tanh and sigmoid over ReLU's."""
+    quantities, notes, epochs = [], [], {}
     goal = f"{setting.scale.cifar.goal:.1%} training error".replace(".0%", " %")
     for units in _UNITS:
         tried = _tried(measured, units)
         if tried:
             notes.append(_searched(setting, units, tried))
         best = _best(tried, _FIRST_GUESS[units])
-        taken = _taken(measured, _arm(units, best))
-        epochs[units] = [most if value is None else value for value in taken]
+        epochs[units] = _epochs(setting, measured, _arm(units, best))
         name = f"epochs to {goal}, {units} at rate {_BASE_RATE * 2.0**best:g}"
-        quantities.append(mean_of(name, "epochs", epochs[units]))
-        if None in taken:
-            notes.append(
-                f"{units}: {taken.count(None)} of {len(taken)} runs did not reach {goal} within "
-                f"{most} epochs; they count as {most}, which is a lower bound"
-            )
+        quantities.append(epochs[units].bound(mean_of(name, "epochs", epochs[units].values)))
     ratios = [
-        ratio_of(f"epochs of {units} over those of ReLU", epochs[units], epochs["relu"], paper)
+        _ratio(units, epochs[units], epochs["relu"], paper)
         for units, paper in (("tanh", 6.0), ("sigmoid", None))
     ]
+    if any(of_units.missed for of_units in epochs.values()):
+        notes.append("at least: seeds that did not reach the goal count with the epochs they had")
     return Finding(
         [*quantities, *ratios],
         verdict_on(ratios[0], "ReLU needs fewer epochs than tanh", neutral=1.0),
         notes,
     )
+
+
+@dataclass(frozen=True)
+class _Epochs:
+    """Epochs to the goal, one value a seed; of `missed` seeds only that they need more."""
+
+    values: list[float]
+    missed: int
+
+    def bound(self, quantity: Quantity) -> Quantity:
+        """The quantity, or what remains of it where a seed missed the goal: a lower bound."""
+        if not self.missed:
+            return quantity
+        name = f"{quantity.name}, at least"
+        return replace(quantity, name=name, low=None, high=None, spread=None)
+
+
+def _epochs(setting: Setting, measured: Measured, arm: str) -> _Epochs:
+    taken = _taken(measured, arm)
+    most = float(setting.scale.cifar.most_epochs)
+    return _Epochs([most if value is None else value for value in taken], taken.count(None))
+
+
+def _ratio(units: str, theirs: _Epochs, relu: _Epochs, paper: float | None) -> Quantity:
+    name = f"epochs of {units} over those of ReLU"
+    if relu.missed:  # of two bounds nothing follows
+        return ratio_of(name, [], [], paper)
+    return theirs.bound(ratio_of(name, theirs.values, relu.values, paper))
 
 
 def _seeds(setting: Setting, units: str) -> int:

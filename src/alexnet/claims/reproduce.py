@@ -1,6 +1,7 @@
 """`alexnet reproduce`: put a claim to the test and write what was found."""
 
-import subprocess
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ import torch
 
 from alexnet.claims.catalog import CLAIMS, find_claim
 from alexnet.claims.claim import Claim, Measured, Setting
-from alexnet.claims.execute import work
+from alexnet.claims.execute import read_environments, work
 from alexnet.claims.results import write_result
 from alexnet.claims.scales import find_scale
+from alexnet.data.fingerprint import fingerprint
+from alexnet.data.sources import NAMES, open_source
 from alexnet.errors import UserError
-from alexnet.parallel.environment import describe_environment
-from alexnet.parallel.world import make_world
+from alexnet.files import write_text
 
 
 def reproduce(
@@ -47,7 +49,13 @@ def reproduce(
     jobs = jobs or max(1, torch.cuda.device_count())
     size = find_scale(scale)
     size = size if seeds is None else replace(size, seeds=seeds)
-    settings = [Setting(size, _data(claim, scale, data)) for claim in claims]
+    if name == "all" and scale != "smoke":  # photographs are no data for the nets of CIFAR-10
+        given = {claim.name: data for claim in claims if claim.data == "photographs"}
+    else:
+        given = {claim.name: data for claim in claims}
+    settings = [Setting(size, _data(claim, scale, given.get(claim.name))) for claim in claims]
+    for setting in settings:
+        _check_same_images(out, setting.data)
     return [
         _reproduce(claim, setting, out, jobs)
         for claim, setting in zip(claims, settings, strict=True)
@@ -57,17 +65,61 @@ def reproduce(
 def _reproduce(claim: Claim, setting: Setting, out: Path, jobs: int) -> dict[str, Any]:
     path = out / "results" / f"{claim.name}_{setting.scale.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    environment = _environment(claim, setting)
     document: dict[str, Any] = {}
 
     def report(measured: Measured) -> None:
         nonlocal document
-        complete = all(run.key in measured for run in claim.plan(setting, measured))
-        finding = claim.find(setting, measured)
-        document = write_result(path, claim, setting, measured, finding, environment, complete)
+        runs = claim.plan(setting, measured)
+        done = [run for run in runs if run.key in measured]
+        if not done:
+            return
+        document = write_result(
+            path,
+            claim,
+            setting,
+            measured,
+            claim.find(setting, measured),
+            {
+                **_common(read_environments(out / "runs", done)),
+                "command": _command(claim, setting),
+            },
+            complete=len(done) == len(runs),
+        )
 
     work(claim, setting, out / "runs", jobs, report)
     return document
+
+
+def _check_same_images(out: Path, data: str) -> None:
+    """Hold the images of a name to those that runs in this folder were trained on.
+
+    Raises:
+        UserError: they are others, and results of both would be mixed.
+    """
+    if data in NAMES:
+        return
+    name, now = Path(data).name, fingerprint(open_source(data), data)
+    note = out / "data.json"
+    known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if known.setdefault(name, now) != now:
+        raise UserError(
+            f"the images in {data} are not those of the same name that runs in {out} were trained "
+            "on; restore them, or choose another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(note, json.dumps(known, indent=1) + "\n")
+
+
+def _common(environments: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One description of all runs; where they differ, every value that occurs."""
+
+    def joined(key: str) -> Any:
+        values = [environment[key] for environment in environments if key in environment]
+        distinct = sorted({str(value) for value in values})
+        return values[0] if len(distinct) == 1 else ", ".join(distinct)
+
+    keys = dict.fromkeys(key for environment in environments for key in environment)
+    return {key: joined(key) for key in keys}
 
 
 def _data(claim: Claim, scale: str, given: str | None) -> str:
@@ -77,7 +129,7 @@ def _data(claim: Claim, scale: str, given: str | None) -> str:
         UserError: photographs, which nobody can bring along, are not given.
     """
     if given is not None:
-        return given if given in ("digits", "cifar10") else str(Path(given).resolve())
+        return given if given in NAMES else str(Path(given).resolve())
     if scale == "smoke":
         return "digits"
     if claim.data == "cifar10":
@@ -86,24 +138,10 @@ def _data(claim: Claim, scale: str, given: str | None) -> str:
     raise UserError(f"{claim.name} at scale {scale} needs {wanted}: --data FOLDER")
 
 
-def _environment(claim: Claim, setting: Setting) -> dict[str, Any]:
-    """Versions and hardware, the commit, and the command without this machine's paths."""
+def _command(claim: Claim, setting: Setting) -> str:
+    """What to type for the same result, without this machine's paths."""
     scale = setting.scale
-    data = "" if setting.data == "digits" else f" --data {Path(setting.data).name}"
+    usual = scale.name == "smoke" and setting.data == "digits"
+    data = "" if usual else f" --data {Path(setting.data).name}"
     seeds = "" if scale == find_scale(scale.name) else f" --seeds {scale.seeds}"
-    return {
-        **describe_environment(make_world()),
-        "commit": _commit(),
-        "command": f"alexnet reproduce {claim.name} --scale {scale.name}{data}{seeds}",
-    }
-
-
-def _commit() -> str | None:
-    """The commit of this source, where it lies in a repository."""
-    here = Path(__file__).parent
-    git = ("git", "-C", str(here), "log", "-1", "--format=%h", "--", ".")
-    try:
-        found = subprocess.run(git, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip() or None
+    return f"alexnet reproduce {claim.name} --scale {scale.name}{data}{seeds}"

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def write_result(
             for (arm, seed), values in sorted(measured.items())
         ],
         "environment": environment,
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": environment["date"],
     }
     text = json.dumps(document, indent=1) + "\n"
     write_text(path, text)

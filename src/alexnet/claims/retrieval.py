@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alexnet.claims.claim import Claim, Finding, Measured, Run, Setting, seeded, values_of
-from alexnet.claims.intervals import difference_of, mean_of, verdict_on
+from alexnet.claims.intervals import mean_of, verdict_on
 from alexnet.claims.measures import neighbor_precision
-from alexnet.claims.photographs import REFERENCE, reference_run, seeds
+from alexnet.claims.photographs import REFERENCE, notes, reference_run, seeds
 
 
 def plan(setting: Setting, measured: Measured) -> Sequence[Run]:
@@ -22,7 +22,8 @@ def find(setting: Setting, measured: Measured) -> Finding:
     """Same-class neighbours in fc7 and in pixels."""
     hidden = values_of(measured, REFERENCE, "hidden")
     pixels = values_of(measured, REFERENCE, "pixels")
-    better = difference_of("the difference", "points", hidden, pixels)
+    differences = [ours - theirs for ours, theirs in zip(hidden, pixels, strict=True)]
+    better = mean_of("the difference, network by network", "points", differences)
     return Finding(
         [
             mean_of("of 6 nearest training images by fc7, same class", "%", hidden),
@@ -30,7 +31,7 @@ def find(setting: Setting, measured: Measured) -> Finding:
             better,
         ],
         verdict_on(better, "neighbours in the last hidden layer are more alike than in pixels"),
-        ["Euclidean distances; queries: validation images; centre patches"],
+        [*notes(setting), "Euclidean distances; queries: validation images; centre patches"],
     )
 
 

@@ -56,7 +56,12 @@ def find(setting: Setting, measured: Measured) -> Finding:
         if full
         else "the procedure of the tables at a small scale; its numbers are not the paper's"
     )
-    return Finding(quantities, words if measured else "not measured yet")
+    splits = {values["split"] for values in measured.values()}
+    return Finding(
+        quantities,
+        words if measured else "not measured yet",
+        [f"{' and '.join(splits)} images"] if splits else [],
+    )
 
 
 CLAIM = Claim(

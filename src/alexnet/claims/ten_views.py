@@ -6,7 +6,7 @@ from dataclasses import replace
 from alexnet.claims.claim import Claim, Finding, Measured, Run, Setting, seeded, values_of
 from alexnet.claims.intervals import mean_of, verdict_on
 from alexnet.claims.measures import errors_of_views
-from alexnet.claims.photographs import REFERENCE, reference_run, seeds
+from alexnet.claims.photographs import REFERENCE, notes, reference_run, seeds
 
 
 def plan(setting: Setting, measured: Measured) -> Sequence[Run]:
@@ -28,7 +28,8 @@ def find(setting: Setting, measured: Measured) -> Finding:
                 f"top-{k} error, gain of ten patches", "points", gains, paper[0] - paper[1], logs[2]
             ),
         ]
-    return Finding(quantities, verdict_on(quantities[2], "ten patches are better than one"))
+    words = verdict_on(quantities[2], "ten patches are better than one")
+    return Finding(quantities, words, notes(setting))
 
 
 CLAIM = Claim(

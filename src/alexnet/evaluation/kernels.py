@@ -38,19 +38,16 @@ class ColumnColors:
 
     Attributes:
         selectivity: (2, K / 2), of the kernels of column a and of column b.
-        superiority: the probability that a kernel of the more colourful column is more colourful
-            than one of the other: 0.5 where the columns are alike, 1 where they are apart.
-        p_value: of the two-sided rank test (Mann and Whitney 1947) that they are alike.
+        colorful_column: the index of the column with the higher ranks.
+        superiority: the probability that a kernel of that column is more colourful than one of the
+            other: 0.5 where the columns are alike, 1 where they are apart.
+        p_value: of the two-sided exact rank test (Mann and Whitney 1947) that they are alike.
     """
 
     selectivity: Floats
+    colorful_column: int
     superiority: float
     p_value: float
-
-    @property
-    def colorful_column(self) -> int:
-        """The index of the column with the higher ranks."""
-        return int(np.nanmedian(self.selectivity[1]) > np.nanmedian(self.selectivity[0]))
 
 
 def compare_columns(kernels: npt.NDArray[np.floating[Any]]) -> ColumnColors:
@@ -63,9 +60,10 @@ def compare_columns(kernels: npt.NDArray[np.floating[Any]]) -> ColumnColors:
         raise ValueError(f"{len(kernels)} kernels do not split into two columns")
     halves = np.stack(np.split(color_selectivity(kernels), 2))
     a, b = (half[np.isfinite(half)] for half in halves)
-    test = stats.mannwhitneyu(a, b, alternative="two-sided", method="asymptotic")
-    superiority = float(test.statistic) / (len(a) * len(b))
-    return ColumnColors(halves, max(superiority, 1.0 - superiority), float(test.pvalue))
+    test = stats.mannwhitneyu(a, b, alternative="two-sided", method="exact")
+    of_a = float(test.statistic) / (len(a) * len(b))  # a kernel of a is the more colourful
+    colorful = int(of_a < 0.5)
+    return ColumnColors(halves, colorful, max(of_a, 1.0 - of_a), float(test.pvalue))
 
 
 def learned(kernels: npt.NDArray[np.floating[Any]], initial_std: float) -> npt.NDArray[np.bool_]:

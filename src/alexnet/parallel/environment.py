@@ -1,8 +1,10 @@
-"""What a run was made with: versions and hardware, for `environment.json`."""
+"""What a run was made with: versions, hardware, commit and day, for `environment.json`."""
 
 import os
 import platform
+import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ def describe_environment(world: World) -> dict[str, Any]:
     """Versions, hardware and precision, as plain JSON values. Names no person and no host."""
     return {
         "alexnet": alexnet.__version__,
+        "commit": _commit(),
+        "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
@@ -32,6 +36,25 @@ def describe_environment(world: World) -> dict[str, Any]:
         "processes": world.size,
         "command": " ".join(["alexnet", *sys.argv[1:]]),
     }
+
+
+def _commit() -> str | None:
+    """The commit of this source, with "-dirty" where files differ from it.
+
+    None where the package does not lie in its repository; a virtual environment within another
+    project's does not either.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ("git", "-C", str(Path(alexnet.__file__).parent), *arguments)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if not git("ls-files", "__init__.py"):
+            return None
+        return git("describe", "--always", "--dirty", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _processor() -> str:

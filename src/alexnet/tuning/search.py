@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from alexnet.config import Config
 from alexnet.data.sources import open_source
 from alexnet.errors import UserError
+from alexnet.parallel.devices import visible_device
 from alexnet.parallel.world import make_world
 from alexnet.progress import say
 from alexnet.training.choices import resolve_config
@@ -177,8 +176,7 @@ def _helper(out: Path, number: int) -> "subprocess.Popen[bytes]":
     """Another process on the same study, on a CUDA device of its own where there are several."""
     command = [sys.executable, "-m", "alexnet", "tune", "--out", str(out), "--json"]
     environment = dict(os.environ)
-    devices = torch.cuda.device_count()
-    if devices > 1 and "CUDA_VISIBLE_DEVICES" not in environment:
-        environment["CUDA_VISIBLE_DEVICES"] = str(number % devices)
+    if device := visible_device(number):
+        environment["CUDA_VISIBLE_DEVICES"] = device
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)

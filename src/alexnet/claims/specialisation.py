@@ -11,7 +11,7 @@ from dataclasses import replace
 from alexnet.claims.claim import Claim, Finding, Measured, Run, Setting, seeded, values_of
 from alexnet.claims.intervals import mean_of
 from alexnet.claims.measures import kernel_colors
-from alexnet.claims.photographs import REFERENCE, reference_run, seeds
+from alexnet.claims.photographs import REFERENCE, notes, reference_run, seeds
 
 _LEVEL = 0.01  # of the test in a single run
 
@@ -24,16 +24,15 @@ def plan(setting: Setting, measured: Measured) -> Sequence[Run]:
 def find(setting: Setting, measured: Measured) -> Finding:
     """How far the columns are apart in each run, and in how many a test tells them apart."""
     p_values = values_of(measured, REFERENCE, "p_value")
+    high, low = (values_of(measured, REFERENCE, name) for name in ("high", "low"))
     apart = sum(p < _LEVEL for p in p_values)
     quantities = [
         mean_of(
             "mean colour selectivity, more colourful column",
             "of 1",
-            values_of(measured, REFERENCE, "high"),
+            high,
         ),
-        mean_of(
-            "mean colour selectivity, other column", "of 1", values_of(measured, REFERENCE, "low")
-        ),
+        mean_of("mean colour selectivity, other column", "of 1", low),
         mean_of(
             "chance that its kernel is the more colourful",
             "of 1",
@@ -45,14 +44,22 @@ def find(setting: Setting, measured: Measured) -> Finding:
             values_of(measured, REFERENCE, "learned"),
         ),
     ]
-    words = f"the columns differ (p < {_LEVEL:g}) in {apart} of {len(p_values)} runs"
-    listed = ", ".join(f"{p:.2g}" for p in p_values)
-    notes = [
-        f"p of the rank test, seed by seed: {listed}",
+    every = "in every run" if apart == len(p_values) else "not in every run"
+    words = f"{every}: the columns differ (p < {_LEVEL:g}) in {apart} of {len(p_values)}"
+    kernels = next((2 * len(v["selectivity"][0]) for v in measured.values()), 0)
+    explained = [
+        *notes(setting),
+        f"{kernels} kernels; exact rank test, p seed by seed: {_listed(p_values)}",
+        "mean selectivity seed by seed, more colourful and other column: "
+        + "; ".join(_listed(pair) for pair in zip(high, low, strict=True)),
         "0: ignores colour, 1: sees nothing else; random weights have 0.67; where columns are "
-        "alike the chance is a little above 0.5, for the more colourful one is chosen afterwards",
+        "alike the chance is above 0.5, for the more colourful one is chosen afterwards",
     ]
-    return Finding(quantities, words if p_values else "not measured yet", notes)
+    return Finding(quantities, words if p_values else "not measured yet", explained)
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2g}" for value in values)
 
 
 CLAIM = Claim(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alexnet.claims.claim import Claim, Finding, Measured, Quantity, Run, Setting, seeded, values_of
-from alexnet.claims.intervals import difference_of, mean_of, verdict_on
+from alexnet.claims.intervals import difference_of, mean_of, noise_of, verdict_on
 from alexnet.claims.measures import cifar_errors
 from alexnet.config import Config
 from alexnet.recipes import DataFacts, cifar_11, cifar_13, cifar_18
@@ -49,12 +49,14 @@ def find(setting: Setting, measured: Measured) -> Finding:
     """Test errors of every net, and what normalisation takes away."""
     arms = ("cifar-18", "cifar-18-off", "cifar-13", "cifar-11-off", "cifar-11")
     errors = {arm: values_of(measured, arm, "top1_error") for arm in arms}
+    noise = noise_of(errors.values())
     quantities = [
-        mean_of(f"test error, {arm}", "%", errors[arm], *_PUBLISHED.get(arm, (None, None)))
+        mean_of(f"test error, {arm}", "%", errors[arm], paper, logs, noise)
         for arm in arms
+        for paper, logs in [_PUBLISHED.get(arm, (None, None))]
     ]
     differences: list[Quantity] = [
-        difference_of(words, "points", errors[without], errors[having], paper)
+        difference_of(words, "points", errors[without], errors[having], paper, noise=noise)
         for having, without, words, paper in _PAIRS
     ]
     scale = setting.scale.cifar
