@@ -23,19 +23,21 @@ TINY = (
 )
 _TIMINGS = ("images_per_second", "data_wait_fraction")
 
-# Children are forked from a server that has imported everything once.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(
+# Children are forked from a server that has imported everything once. There is one server for all
+# tests of a worker, and the last list of modules would win: this is the only one.
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(
     [
         *("alexnet.cli", "alexnet.training.run", "alexnet.evaluation.report", "matplotlib.figure"),
-        *("alexnet.tuning.search", "torch._dynamo"),  # torch.optim imports it when first used
+        *("alexnet.tuning.search", "torch.distributed"),
+        "torch._dynamo",  # torch.optim imports it when first used
     ]
 )
 
 
 def start(*arguments: str | Path) -> BaseProcess:
     """Start the command line in a process of its own; its exit code is the command's."""
-    process = _processes.Process(target=_command, args=([str(a) for a in arguments],))
+    process = processes.Process(target=_command, args=([str(a) for a in arguments],))
     process.start()
     return process
 

@@ -1,6 +1,5 @@
 """Helpers to run Python functions and the command line in several processes that form a world."""
 
-import multiprocessing
 import os
 import pickle
 import socket
@@ -11,9 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-# Children are forked from a server that has imported everything once.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["alexnet.cli", "alexnet.training.run", "torch.distributed"])
+from runs import processes as _processes  # isort: skip
 
 
 def together(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
