@@ -1,6 +1,7 @@
 """Every figure of a small run, for both kinds of network."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from alexnet.errors import UserError
 from alexnet.figures.draw import draw
 from alexnet.figures.kernels import columns_in_words
+from alexnet.figures.style import new_figure
 from alexnet.training.run import train
 
 _NAMES = ["kernels", "kernel-colors", "predictions", "neighbors", "neighbors-pixels", "evidence",
@@ -65,6 +67,66 @@ def test_words_about_the_columns() -> None:
     noise = rng.normal(size=(8, 3, 3, 3))
     assert "column b is the more colourful" in columns_in_words(np.concatenate([grey, noise]))
     assert "do not differ measurably" in columns_in_words(np.concatenate([noise, noise]))
+
+
+def test_the_users_picture_and_stages(
+    drawn: tuple[str, Path, dict],  # type: ignore[type-arg]
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not a validation image and the ReLUs."""
+    from alexnet.figures import draw as module
+
+    _, out, _ = drawn
+    shown = {}
+    monkeypatch.setattr(module, "_SHEETS", (module._activations,))
+    monkeypatch.setattr(
+        module, "maps_figure", lambda *given: shown.update(given=given) or new_figure(1, 1)
+    )
+    picture = image_folder / "val" / "red" / "003.png"
+    draw(out.parent / "run", tmp_path, picture=picture, stages=("conv2", "pool1"))
+    seen, maps, _ = shown["given"]
+    assert list(maps) == ["conv2", "pool1"]
+    assert all(stage.ndim == 3 for stage in maps.values())
+    assert seen[..., 2].mean() > seen[..., 1].mean() + 50  # the third class, the third channel
+
+
+@pytest.mark.parametrize(("stage", "picture", "message"), [
+    ("fc6", None, "unknown stage with maps 'fc6'"),
+    ("conv1", "nothing.jpg", "cannot read the picture nothing.jpg"),
+])  # fmt: skip
+def test_what_cannot_be_looked_at(
+    drawn: tuple[str, Path, dict],  # type: ignore[type-arg]
+    tmp_path: Path,
+    stage: str,
+    picture: str | None,
+    message: str,
+) -> None:
+    _, out, _ = drawn
+    looked_at = None if picture is None else Path(picture)
+    with pytest.raises(UserError, match=message):
+        draw(out.parent / "run", tmp_path, picture=looked_at, stages=(stage,))
+
+
+def test_a_run_that_began_with_another_which_is_gone(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with fewer training images than neighbours to show."""
+    few = tmp_path / "few"
+    for split, count in (("train", 2), ("val", 1)):
+        for name in ("blue", "red"):
+            (few / split / name).mkdir(parents=True)
+            for path in sorted((image_folder / split / name).iterdir())[:count]:
+                shutil.copy(path, few / split / name)
+    changes = (*_QUICK, *_NETS["columns"][1:])
+    train(str(few), "default", tmp_path / "base", changes)
+    train(str(few), out=tmp_path / "run", assignments=_QUICK, init=tmp_path / "base")
+    shutil.rmtree(tmp_path / "base")
+    result = draw(tmp_path / "run", tmp_path / "out", images=2)
+    assert {"neighbors", "statistics"} <= set(result["figures"])
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "weights now" in page
 
 
 def test_what_the_user_can_mend(tmp_path: Path, image_folder: Path) -> None:

@@ -1,6 +1,6 @@
 """`alexnet figures`: everything the paper shows of a network, for a run and its data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from alexnet.figures.statistics import layer_statistics, statistics_figure
 from alexnet.figures.subject import Subject, activations, open_subject
 from alexnet.figures.training import has_vitals, training_figure
 from alexnet.files import write_atomically
+from alexnet.model.build import Network, build_network
 from alexnet.progress import stage
+from alexnet.training.finetune import start_weights
 from alexnet.training.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -38,7 +40,13 @@ _RESOLUTION = 160  # dots an inch
 
 
 def draw(
-    run: Path, out: Path, data: str | None = None, images: int = 8, device: str = "auto"
+    run: Path,
+    out: Path,
+    data: str | None = None,
+    images: int = 8,
+    device: str = "auto",
+    picture: Path | None = None,
+    stages: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Draw every figure of a run as PNG and SVG, and a page `index.html` with all of them.
 
@@ -48,6 +56,8 @@ def draw(
         data: images to show; by default those the run was trained on.
         images: how many validation images to show predictions of.
         device: auto, cpu or cuda.
+        picture: a file whose activations to show in place of a validation image.
+        stages: whose activations, conv1 to pool5; by default the ReLUs'.
 
     Returns:
         {"out", "page", "figures": [names]}.
@@ -56,7 +66,7 @@ def draw(
         UserError: no such run or data, or `data` needed and not given.
         CannotWriteError: the folder cannot be written.
     """
-    subject = open_subject(run, data or _own_data(run), images, device)
+    subject = open_subject(run, data or _own_data(run), images, device, picture, stages)
     out.mkdir(parents=True, exist_ok=True)
     shown = []
     for draw_sheet in _SHEETS:
@@ -163,7 +173,8 @@ def _neighbors(subject: Subject) -> list[Sheet]:
     ]
     for name, title, space, vectors in spaces:
         wanted = vectors(subject.validation)[queries]
-        places, distances = nearest(wanted, vectors(subject.training), _NEIGHBORS)
+        count = min(_NEIGHBORS, len(subject.training))
+        places, distances = nearest(wanted, vectors(subject.training), count)
         figure = neighbors_figure(
             [(subject.picture(subject.validation, int(q)), _class(subject, q)) for q in queries],
             [
@@ -211,20 +222,14 @@ def _evidence(subject: Subject) -> list[Sheet]:
 
 
 def _activations(subject: Subject) -> list[Sheet]:
-    index = int(subject.chosen[0])
-    stages = {
-        name: maps
-        for name, maps in activations(subject, index).items()
-        if name.startswith("relu") and maps.ndim == 3
-    }
-    picture = subject.picture(subject.validation, index)
+    picture = subject.picture(*subject.looked_at)
     return [
         (
             "activations",
-            "What each layer answers to one image",
-            "The sixteen maps of each layer and column with the highest activation after the ReLU: "
-            "dark is zero, the brightest the layer's highest.",
-            maps_figure(picture, stages, subject.model.variant.columns),
+            "What layers answer to one image",
+            "The sixteen maps of each layer and column with the highest activation: dark is zero "
+            "or below, the brightest the layer's highest.",
+            maps_figure(picture, activations(subject), subject.model.variant.columns),
         )
     ]
 
@@ -233,19 +238,34 @@ def _statistics(subject: Subject) -> list[Sheet]:
     count = min(_IMAGES_FOR_STATISTICS, len(subject.validation))
     spread = np.linspace(0, len(subject.validation) - 1, count).astype(np.int64)
     images = torch.cat([subject.patch(subject.validation, int(i)) for i in spread])
-    config = subject.run / "config.json"
-    seed = read_config(config).train.seed if config.exists() else 0
-    figure = statistics_figure(layer_statistics(subject.model, seed, images))
+    first = _first(subject)
+    weights = "weights now" if first is None else "weights at the start and now"
+    figure = statistics_figure(layer_statistics(subject.model, first, images))
     return [
         (
             "statistics",
             "Weights and activations in numbers",
-            f"Left: the size of each layer's weights as drawn from the seed and now. Middle: its "
+            f"Left: the size of each layer's {weights}. Middle: its "
             f"outputs before the ReLU over {count} validation images (5, 25, 50, 75 and 95 %). "
             "Right: units that never answer are dead.",
             figure,
         )
     ]
+
+
+def _first(subject: Subject) -> Network | None:
+    """The network as its training began; None where that cannot be known any more."""
+    model, path = subject.model, subject.run / "config.json"
+    if not path.exists():
+        return None
+    config = read_config(path)
+    first = build_network(model.variant, model.num_classes, config.train.seed)
+    first.classes = model.classes
+    try:
+        start_weights(first, config)
+    except UserError:  # the run that it began with is gone
+        return None
+    return first
 
 
 def _training(subject: Subject) -> list[Sheet]:

@@ -1,5 +1,6 @@
 """Weights and activations in numbers: at the start, now, and how each layer uses its units."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from alexnet.figures.style import BLUE, MUTED, ORANGE, RULE, new_figure, plain
-from alexnet.model.build import Network, build_network
+from alexnet.model.build import Network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +24,7 @@ class LayerStatistics:
     """One layer.
 
     Attributes:
-        before, after: root mean square of the weights as drawn from the seed, and now.
-        moved: distance between the two, relative to the size at the start.
+        before, after: root mean square of the weights at the start (NaN: not known), and now.
         outputs: quantiles 5, 25, 50, 75, 95 % of the layer's outputs over images and units.
         active: share of images for which each unit answers, (units,).
     """
@@ -32,40 +32,42 @@ class LayerStatistics:
     name: str
     before: float
     after: float
-    moved: float
     outputs: Floats
     active: Floats
 
 
 @torch.inference_mode()
-def layer_statistics(model: Network, seed: int, images: Tensor) -> list[LayerStatistics]:
+def layer_statistics(
+    model: Network, first: Network | None, images: Tensor
+) -> list[LayerStatistics]:
     """The statistics of every layer with weights.
 
     Args:
         model: trained, in evaluation mode.
-        seed: of its run, from which the first weights are drawn again.
+        first: the same network as its training began, where that is known.
         images: (N, 3, S, S) to look at activations with.
     """
-    first = build_network(model.variant, model.num_classes, seed)
     stages = model.activations(images)
     rows = []
     for name in model.variant.weight_layers:
-        start = first.get_submodule(name).get_parameter("weight")
-        now = model.get_submodule(name).get_parameter("weight").cpu()
         output = stages[name].float().cpu()
         answers = stages.get(f"relu{name[-1]}", output).float().cpu()
         seen = (answers.flatten(2).amax(2) if answers.ndim > 2 else answers) > 0  # (N, units)
         rows.append(
             LayerStatistics(
                 name,
-                float(start.square().mean().sqrt()),
-                float(now.square().mean().sqrt()),
-                float((now - start).norm() / start.norm()),
+                math.nan if first is None else _size(first, name),
+                _size(model, name),
                 np.quantile(output.numpy(), _QUANTILES),
                 seen.double().mean(0).numpy(),
             )
         )
     return rows
+
+
+def _size(model: Network, name: str) -> float:
+    weight = model.get_submodule(name).get_parameter("weight")
+    return float(weight.float().square().mean().sqrt())
 
 
 def statistics_figure(rows: list[LayerStatistics]) -> "Figure":

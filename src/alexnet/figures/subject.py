@@ -1,5 +1,6 @@
 """What a run is shown with: its network, its images, and a few of them chosen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import torch
 from torch import Tensor
 
 from alexnet.data.augment import center_view
+from alexnet.data.images import BadImage, load_square
 from alexnet.data.loading import choose_place, load_images
-from alexnet.data.pixels import ImageSet
+from alexnet.data.pixels import ImageSet, images_in_memory
 from alexnet.data.sources import open_source
 from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model, match_classes
 from alexnet.model.build import Network
 from alexnet.model.weights import load
 from alexnet.parallel.world import World, make_world
+from alexnet.suggest import unknown
 
 _WORKERS = 2
 
@@ -30,6 +33,8 @@ class Subject:
         training, validation: the images, resident.
         measured: the network's answers to the validation images, one view.
         chosen: indices of the validation images that figures show.
+        looked_at: the image whose activations are shown: a set and its index there.
+        stages: whose activations.
     """
 
     run: Path
@@ -39,6 +44,8 @@ class Subject:
     validation: ImageSet
     measured: Evaluation
     chosen: npt.NDArray[np.int64]
+    looked_at: tuple[ImageSet, int]
+    stages: Sequence[str]
 
     def patch(self, images: ImageSet, index: int) -> Tensor:
         """The centre patch of an image as the network sees it, (1, 3, S, S) uint8."""
@@ -51,18 +58,29 @@ class Subject:
         return np.ascontiguousarray(self.patch(images, index)[0].permute(1, 2, 0).cpu().numpy())
 
 
-def open_subject(run: Path, data: str, count: int, device: str = "auto") -> Subject:
+def open_subject(
+    run: Path,
+    data: str,
+    count: int,
+    device: str = "auto",
+    picture: Path | None = None,
+    stages: Sequence[str] = (),
+) -> Subject:
     """Load a run and the images to show it with.
 
     Args:
         run: a run directory, or a weights file.
         data: as for `alexnet train`.
         count: how many validation images to choose.
+        picture: a file whose activations to show; by default the first image chosen.
+        stages: whose activations; by default every ReLU's that has maps.
 
     Raises:
-        UserError: no such run or data, or no image in it.
+        UserError: no such run or data, no image in it, no such picture or stage.
     """
     model = load(run).eval()
+    stages = _with_maps(model, stages)
+    own = None if picture is None else _read(picture, model.stored_size)
     world = make_world(device, "fp32")
     # Before any evaluation: what moves under inference mode can have no gradients afterwards.
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -80,7 +98,26 @@ def open_subject(run: Path, data: str, count: int, device: str = "auto") -> Subj
         raise UserError(f"{data} has no readable image to show")
     measured = evaluate_model(model, validation, 1, world)
     chosen = choose(measured, min(count, len(validation)))
-    return Subject(run, model, world, training, validation, measured, chosen)
+    looked_at = (validation, int(chosen[0])) if own is None else (own, 0)
+    return Subject(run, model, world, training, validation, measured, chosen, looked_at, stages)
+
+
+def _with_maps(model: Network, wanted: Sequence[str]) -> Sequence[str]:
+    order = model.variant.order
+    maps = order[: next(i for i, name in enumerate(order) if name.startswith("fc"))]
+    for name in wanted:
+        if name not in maps:
+            raise UserError(unknown("stage with maps", name, maps))
+    return wanted or [name for name in maps if name.startswith("relu")]
+
+
+def _read(picture: Path, size: int) -> ImageSet:
+    """The picture as a set of one image, cut to the stored square as the network's own images."""
+    try:
+        pixels = load_square(picture.read_bytes(), size)
+    except (BadImage, OSError) as error:
+        raise UserError(f"cannot read the picture {picture}: {error}") from None
+    return images_in_memory(pixels[None], np.zeros(1, dtype=np.int64), [picture.name])
 
 
 def choose(measured: Evaluation, count: int) -> npt.NDArray[np.int64]:
@@ -106,7 +143,7 @@ def choose(measured: Evaluation, count: int) -> npt.NDArray[np.int64]:
 
 
 @torch.inference_mode()
-def activations(subject: Subject, index: int) -> dict[str, npt.NDArray[np.float32]]:
-    """Every stage's output for one validation image, without the batch dimension."""
-    stages = subject.model.activations(subject.patch(subject.validation, index))
-    return {name: output[0].float().cpu().numpy() for name, output in stages.items()}
+def activations(subject: Subject) -> dict[str, npt.NDArray[np.float32]]:
+    """What the stages wanted answer to the image looked at, (C, H, W) each."""
+    found = subject.model.activations(subject.patch(*subject.looked_at))
+    return {name: found[name][0].float().cpu().numpy() for name in subject.stages}

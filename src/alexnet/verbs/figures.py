@@ -14,15 +14,30 @@ from alexnet.verbs.options import as_json_option, device_option
 @click.option("--data", help="Images to show; default: those of the run.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
 @click.option("--images", type=click.IntRange(min=1), default=8, help="How many to show.  [8]")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    help="Show the activations of this file.  [a validation image]",
+)
+@click.option(
+    "--stage", "stages", multiple=True, help="Whose activations: conv1 … pool5.  [the ReLUs]"
+)
 @device_option
 @as_json_option
 def figures(
-    run_directory: Path, data: str | None, out: Path, images: int, device: str | None, as_json: bool
+    run_directory: Path,
+    data: str | None,
+    out: Path,
+    images: int,
+    picture: Path | None,
+    stages: tuple[str, ...],
+    device: str | None,
+    as_json: bool,
 ) -> None:
     """Draw what RUN has learned: kernels, predictions, neighbours, evidence, activations."""
     from alexnet.figures.draw import draw
 
-    result = draw(run_directory, out, data, images, device or "auto")
+    result = draw(run_directory, out, data, images, device or "auto", picture, stages)
     if as_json:
         return click.echo(json.dumps(result))
     return click.echo(f"{len(result['figures'])} figures; page {result['page']}")
