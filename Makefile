@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(BIN)/alexnet train digits --recipe digits
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

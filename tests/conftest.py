@@ -15,6 +15,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# Files that take longest: they begin first, or in the end one worker has a long one to itself.
+_LONG = (
+    *("test_resume", "test_runs", "test_reproduce", "test_hosts", "test_layouts"),
+    *("test_cli", "test_draw", "test_study", "test_peers"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in the order in which workers should take them, tests of a file as they stand."""
+    rank = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(_LONG)))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real images and devkits; a newcomer does not have it."""

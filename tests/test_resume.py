@@ -94,11 +94,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     (run / "result.json").unlink()
+    assert not (run / "report.html").exists()
     newest = checkpoints(run / "checkpoints")[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     (run / "checkpoints" / f".{newest.name}.1.part").write_bytes(b"half a checkpoint")
-    assert finish("train", "--resume", run) == 0
+    assert finish("train", "--resume", run, report=True) == 0
     assert_same_run(undisturbed, run)
+    assert (run / "report.html").exists()
     assert not list((run / "checkpoints").glob(".*.part"))
 
 

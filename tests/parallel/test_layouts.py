@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from workers import together
+from workers import begin
 
 from alexnet.config import ModelConfig, OptimizerConfig
 from alexnet.data.batches import NO_IMAGE
@@ -132,9 +132,10 @@ def records() -> dict[tuple[Any, ...], list[Record]]:
         3: [(layout, *full) for layout in ("data", "hybrid")],
         4: [(layout, *full) for layout in ("columns", "data", "hybrid")],
     }
+    worlds = {size: begin(size, train_all, of_size) for size, of_size in jobs.items()}
     found = {}
     for size, of_size in jobs.items():
-        by_rank = together(size, train_all, of_size)
+        by_rank = worlds[size].results()
         for index, (layout, precision, kind, _) in enumerate(of_size):
             found[layout, size, precision, kind] = [records[index] for records in by_rank]
     return found
@@ -247,9 +248,10 @@ def measure() -> Any:
 
 
 def test_evaluation_is_the_same_to_the_bit_at_one_two_and_three_processes() -> None:
-    (alone,) = together(1, measure)
-    for size in (2, 3):
-        for probabilities in together(size, measure):
+    one, *others = [begin(size, measure) for size in (1, 2, 3)]
+    (alone,) = one.results()
+    for world in others:
+        for probabilities in world.results():
             np.testing.assert_array_equal(probabilities, alone)
 
 

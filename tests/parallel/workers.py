@@ -6,6 +6,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,29 @@ from runs import processes as _processes  # isort: skip
 
 def together(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
     """What a function returns in each of so many processes that are started as torchrun does."""
+    return begin(size, function, *arguments).results()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Processes at work, from which results are still to come."""
+
+    processes: list[BaseProcess]
+    receivers: list[Any]
+
+    def results(self) -> list[Any]:
+        """What each process returned, in the order of ranks."""
+        try:
+            results = [_receive(receiver) for receiver in self.receivers]
+        finally:
+            stop(self.processes)
+        for failed, result in results:
+            assert not failed, result
+        return [result for _, result in results]
+
+
+def begin(size: int, function: Callable[..., Any], *arguments: Any) -> Begun:
+    """Start a function in each of so many processes; several worlds can be at work at once."""
     port = free_port()
     receivers, processes = [], []
     for rank in range(size):
@@ -26,13 +50,7 @@ def together(size: int, function: Callable[..., Any], *arguments: Any) -> list[A
         sender.close()
         receivers.append(receiver)
         processes.append(process)
-    try:
-        results = [_receive(receiver) for receiver in receivers]
-    finally:
-        stop(processes)
-    for failed, result in results:
-        assert not failed, result
-    return [result for _, result in results]
+    return Begun(processes, receivers)
 
 
 def command_line(size: int, *arguments: str | Path, log: Path) -> list[BaseProcess]:
