@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "date": "2026-11-25",
     "command": "alexnet reproduce depth --scale cpu",
 }
+IMAGES = {"train_images": 9469, "validation_images": 3925, "classes": 10, "fingerprint": "f00"}
 
 
 def example(folder: Path, complete: bool = True) -> None:
@@ -38,7 +39,7 @@ def example(folder: Path, complete: bool = True) -> None:
     }
     setting = Setting(SCALES["cpu"], "/somewhere/photographs")
     write_result(
-        folder / "depth_cpu.json", claim, setting, measured, finding, ENVIRONMENT, complete
+        folder / "depth_cpu.json", claim, setting, measured, finding, IMAGES, ENVIRONMENT, complete
     )
 
 
@@ -66,6 +67,7 @@ def test_the_page_has_every_claim_and_every_number(tmp_path: Path) -> None:
     assert all(f"## {name}\n" in page for name in CLAIMS)
     row = "| top-1 error, reference (%) | 40.7 | - | 31.0 (28.5 to 33.5) ± 1.00 | 3 |"
     assert row in page
+    assert "photographs (9,469 images to train on, 3,925 held out, 10 classes)" in page
     assert "A Processor, 2 cores, torch 2.13.0, fp32, commit abc1234" in page
     assert "`alexnet reproduce depth --scale cpu`" in page
     assert "| [depth](#depth) | 7 | cpu | 3 | as expected (unfinished) |" in page

@@ -152,3 +152,20 @@ def test_error_before_by_hand() -> None:
     rows = [train_row(0.25, 0.9), train_row(0.75, 0.4), train_row(1.5, 0.2), train_row(2.0, 0.0)]
     assert error_before(rows, 1.75) == pytest.approx(0.25 * 0.4 + 0.75 * 0.2)
     assert error_before(rows[:1], 6.0) == pytest.approx(0.9)
+
+
+def test_epochs_on_the_way_down_by_hand() -> None:
+    """From 100 over 60 to 40: half of the way to 40 is 70, reached at 0.75; with dropout at 1.5."""
+    quick, slow = [[1.0, 60.0], [2.0, 40.0]], [[1.0, 80.0], [2.0, 60.0], [3.0, 40.0]]
+    measured = {
+        (arm, seed): {"curve": curve, "top1_error": 40.0, "train_top1_error": 40.0}
+        for arm, curve in (("reference", slow), ("no-dropout", quick))
+        for seed in (0, 1)
+    }
+    finding = CLAIMS["dropout"].find(SETTING, measured)
+    ratios = {q.name.split(",")[0]: q.mean for q in finding.quantities if q.unit == "ratio"}
+    assert ratios == {
+        "epochs to 50 % of the way (70 % error)": pytest.approx(1.5 / 0.75),
+        "epochs to 75 % of the way (55 % error)": pytest.approx(2.25 / 1.25),
+        "epochs to 100 % of the way (40 % error)": pytest.approx(3.0 / 2.0),
+    }

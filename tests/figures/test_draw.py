@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from alexnet.errors import UserError
+from alexnet.figures import draw as draw_module
 from alexnet.figures.draw import draw
 from alexnet.figures.kernels import columns_in_words
 from alexnet.figures.style import new_figure
+from alexnet.training import run as training_run
 from alexnet.training.run import train
 
 _NAMES = ["kernels", "kernel-colors", "predictions", "neighbors", "neighbors-pixels", "evidence",
@@ -76,13 +78,11 @@ def test_the_users_picture_and_stages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not a validation image and the ReLUs."""
-    from alexnet.figures import draw as module
-
     _, out, _ = drawn
     shown = {}
-    monkeypatch.setattr(module, "_SHEETS", (module._activations,))
+    monkeypatch.setattr(draw_module, "_SHEETS", (draw_module._activations,))
     monkeypatch.setattr(
-        module, "maps_figure", lambda *given: shown.update(given=given) or new_figure(1, 1)
+        draw_module, "maps_figure", lambda *given: shown.update(given=given) or new_figure(1, 1)
     )
     picture = image_folder / "val" / "red" / "003.png"
     draw(out.parent / "run", tmp_path, picture=picture, stages=("conv2", "pool1"))
@@ -119,12 +119,14 @@ def test_a_run_that_began_with_another_which_is_gone(
             (few / split / name).mkdir(parents=True)
             for path in sorted((image_folder / split / name).iterdir())[:count]:
                 shutil.copy(path, few / split / name)
+    monkeypatch.setattr(training_run, "write_run_report", lambda *arguments: None)
+    monkeypatch.setattr(draw_module, "_SHEETS", (draw_module._neighbors, draw_module._statistics))
     changes = (*_QUICK, *_NETS["columns"][1:])
     train(str(few), "default", tmp_path / "base", changes)
     train(str(few), out=tmp_path / "run", assignments=_QUICK, init=tmp_path / "base")
     shutil.rmtree(tmp_path / "base")
     result = draw(tmp_path / "run", tmp_path / "out", images=2)
-    assert {"neighbors", "statistics"} <= set(result["figures"])
+    assert result["figures"] == ["neighbors", "neighbors-pixels", "statistics"]
     page = (tmp_path / "out" / "index.html").read_text()
     assert "weights now" in page
 

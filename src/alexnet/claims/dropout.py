@@ -1,20 +1,24 @@
 """Section 4.2: dropout against over-fitting, at the price of iterations."""
 
-from alexnet.claims.claim import Finding, Measured, Setting, values_of
-from alexnet.claims.intervals import difference_of, ratio_of
+from collections.abc import Sequence
+from itertools import pairwise
+
+from alexnet.claims.claim import Finding, Measured, Quantity, Setting, values_of
+from alexnet.claims.intervals import difference_of, noise_of, ratio_of
 from alexnet.claims.photographs import REFERENCE, ablation
 
 _WITHOUT = "no-dropout"
+_SHARES = (0.5, 0.75, 1.0)  # of the way down
+Curve = Sequence[Sequence[float]]
+"""(epoch, error in percent) of every evaluation, in order."""
 
 
 def _iterations(setting: Setting, measured: Measured) -> Finding:
-    """Epochs to the highest of the final errors, which every run reaches; and the over-fitting."""
+    """How many epochs more dropout needs to the same errors; and the over-fitting."""
     curves = {
         arm: [v["curve"] for (other, _), v in sorted(measured.items()) if other == arm]
         for arm in (REFERENCE, _WITHOUT)
     }
-    level = max((c[-1][1] for arm in curves.values() for c in arm), default=0.0)
-    epochs = {arm: [_first(curve, level) for curve in found] for arm, found in curves.items()}
     gaps = {
         arm: [
             test - train
@@ -28,26 +32,41 @@ def _iterations(setting: Setting, measured: Measured) -> Finding:
     }
     return Finding(
         [
-            ratio_of(
-                f"epochs to {level:.0f} % error, with dropout over without",
-                epochs[REFERENCE],
-                epochs[_WITHOUT],
-                paper=2.0,
-            ),
+            *(_ratio(curves, share) for share in _SHARES),
             difference_of(
                 "validation minus training error, without dropout minus with",
                 "points",
                 gaps[_WITHOUT],
                 gaps[REFERENCE],
+                noise=noise_of(gaps.values()),
             ),
         ],
         "",
-        ["training errors of the arm with dropout are those of its masked networks"],
+        [
+            "epochs to a share of the way down from 100 % error to the highest of the final "
+            "errors, which every run reaches; the rate falls to zero at the end of every run, so "
+            "all ends lie close together and only the way there tells how fast an arm is",
+            "training errors of the arm with dropout are those of its masked networks",
+        ],
     )
 
 
-def _first(curve: list[list[float]], level: float) -> float:
-    return next(epoch for epoch, error in curve if error <= level)
+def _ratio(curves: dict[str, list[Curve]], share: float) -> Quantity:
+    highest = max((curve[-1][1] for arm in curves.values() for curve in arm), default=0.0)
+    level = 100.0 - share * (100.0 - highest)
+    epochs = {arm: [_epochs_to(curve, level) for curve in found] for arm, found in curves.items()}
+    name = (
+        f"epochs to {100 * share:.0f} % of the way ({level:.0f} % error), with dropout over without"
+    )
+    return ratio_of(name, epochs[REFERENCE], epochs[_WITHOUT], paper=2.0)
+
+
+def _epochs_to(curve: Curve, level: float) -> float:
+    """Epochs until the error first is at the level, in a straight line between evaluations."""
+    for (epochs, before), (later, here) in pairwise([(0.0, 100.0), *curve]):
+        if here <= level:
+            return epochs + (before - level) / (before - here) * (later - epochs)
+    raise AssertionError("every run reaches the highest of the final errors")
 
 
 CLAIM = ablation(

@@ -78,9 +78,9 @@ def read_values(folder: Folder, run: Run) -> Values | None:
     return values
 
 
-def read_environments(folder: Path, runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """With what each of the runs was made, of those that are there."""
-    paths = [directory(folder, run) / "environment.json" for run in runs]
+def read_all(folder: Path, runs: Iterable[Run], name: str) -> list[dict[str, Any]]:
+    """A file such as "environment.json" of every run that has it."""
+    paths = [directory(folder, run) / name for run in runs]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 

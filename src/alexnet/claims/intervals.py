@@ -111,7 +111,11 @@ def ratio_of(
 
 
 def verdict_on(difference: Quantity, expected: str, neutral: float = 0.0) -> str:
-    """Whether a difference (or ratio) lies on the side of `neutral` that the paper says: above."""
+    """Whether a difference (or ratio) lies on the side of `neutral` that the paper says: above.
+
+    Confirmed in direction or contradicted where the interval lies on one side, not resolved where
+    it includes `neutral`.
+    """
     if difference.mean is None:
         return f"{expected}: not measured yet"
     if difference.low is None or difference.high is None:
@@ -119,10 +123,10 @@ def verdict_on(difference: Quantity, expected: str, neutral: float = 0.0) -> str
         side = sides[1 + (difference.mean > neutral) - (difference.mean < neutral)]
         return f"{expected}: {side} in the runs so far, without an interval"
     if difference.low > neutral:
-        return f"{expected}: confirmed in direction (the interval excludes {neutral:g})"
+        return f"{expected}: confirmed in direction"
     if difference.high < neutral:
-        return f"{expected}: contradicted (the interval lies on the other side of {neutral:g})"
-    return f"{expected}: not resolved at this scale (the interval includes {neutral:g})"
+        return f"{expected}: contradicted"
+    return f"{expected}: not resolved at this scale"
 
 
 def _spread(values: Sequence[float]) -> float | None:

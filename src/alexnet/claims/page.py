@@ -18,10 +18,33 @@ _INTRODUCTION = """# Results
 
 Every claim of the paper, and what became of it here. This page is made from the result files in
 `docs/results/claims` by `python -m alexnet.claims.page docs/results/claims docs/results.md`; a test
-holds it to them. `alexnet reproduce CLAIM --scale SCALE --data DATA --out DIR` makes such a file.
+holds it to them.
 
-Measured numbers are means over seeds with the 95 % interval of Student's t in brackets (differences
-and ratios: Welch's) and the standard deviation over seeds after ±.
+## How to read it
+
+`alexnet reproduce CLAIM --scale SCALE --data DATA --out DIR` makes a result file; the command of
+each is below its table. Scales: `smoke` takes seconds and shows only that everything hangs
+together, `cpu` takes hours on a few cores, `gpu` hours on one device, `full` is the paper's own
+experiment. DATA of the photographs is a folder of any class folders; `imagenette-128` is Imagenette
+(photographs of 10 ILSVRC classes, fast.ai) after `alexnet prepare IMAGENETTE imagenette-128 --size
+128`. At `cpu` the network is too narrow and the images are too few to repeat the paper's error
+rates; what can be compared is the sign of a difference and, with care, its size.
+
+Each claim compares *arms*, which differ in one thing and are trained with the same seeds.
+`reference` is the network of section 3.5 with everything on; the other arms are named by what they
+lack (`no-exchange-150` is the authors' net 150: columns without exchange, as many parameters).
+*Points* are differences of two errors in percent.
+
+Measured numbers are means over seeds with a 95 % interval in brackets and the standard deviation
+over seeds after ±. Arms of a claim are versions of one network, so the deviation over seeds behind
+the intervals of errors and their differences is estimated once, from all arms together (analysis of
+variance); for ratios it is each arm's own (Welch). A verdict is about top-1 error: *confirmed in
+direction* where the interval lies on the paper's side of no difference, *contradicted* where it
+lies on the other, *not resolved at this scale* where it includes none. An interval covers the
+choice of seeds, not that of the held-out images, and each stands for itself: of twenty that hold
+nothing, one excludes zero by chance.
+
+## What was found
 """
 
 
@@ -76,7 +99,7 @@ def _result(document: dict[str, Any]) -> list[str]:
         else f"{environment['processor']}, {environment['cores']} cores"
     )
     lines = [
-        f"**Scale `{document['scale']}`, {document['data']}:** {document['verdict']}.{state}",
+        f"**Scale `{document['scale']}`, {_data(document)}:** {document['verdict']}.{state}",
         "",
         "| quantity | paper | logs | measured | seeds |",
         "|---|---:|---:|---:|---:|",
@@ -97,6 +120,14 @@ def _result(document: dict[str, Any]) -> list[str]:
         f"{environment['commit']}, {document['date']}: `{environment['command']}`",
         "",
     ]
+
+
+def _data(document: dict[str, Any]) -> str:
+    images = document["images"]
+    return (
+        f"{document['data']} ({images['train_images']:,} images to train on, "
+        f"{images['validation_images']:,} held out, {images['classes']} classes)"
+    )
 
 
 def _published(value: float | None) -> str:

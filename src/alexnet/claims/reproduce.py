@@ -10,7 +10,7 @@ import torch
 
 from alexnet.claims.catalog import CLAIMS, find_claim
 from alexnet.claims.claim import Claim, Measured, Setting
-from alexnet.claims.execute import read_environments, work
+from alexnet.claims.execute import read_all, work
 from alexnet.claims.results import write_result
 from alexnet.claims.scales import find_scale
 from alexnet.data.fingerprint import fingerprint
@@ -79,8 +79,9 @@ def _reproduce(claim: Claim, setting: Setting, out: Path, jobs: int) -> dict[str
             setting,
             measured,
             claim.find(setting, measured),
+            _images(read_all(out / "runs", done, "data.json")),
             {
-                **_common(read_environments(out / "runs", done)),
+                **_common(read_all(out / "runs", done, "environment.json")),
                 "command": _command(claim, setting),
             },
             complete=len(done) == len(runs),
@@ -108,6 +109,15 @@ def _check_same_images(out: Path, data: str) -> None:
         )
     out.mkdir(parents=True, exist_ok=True)
     write_text(note, json.dumps(known, indent=1) + "\n")
+
+
+def _images(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the data of the runs, which are the same."""
+    first = manifests[0]
+    return {
+        **{key: first[key] for key in ("train_images", "validation_images", "fingerprint")},
+        "classes": len(first["classes"]),
+    }
 
 
 def _common(environments: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -18,10 +18,18 @@ def write_result(
     setting: Setting,
     measured: Measured,
     finding: Finding,
+    images: dict[str, Any],
     environment: dict[str, Any],
     complete: bool,
 ) -> dict[str, Any]:
     """Write the result so far and return its document.
+
+    Args:
+        path: of the file.
+        claim, setting, measured, finding: what was asked, done and found.
+        images: how many were trained on and held out, and of how many classes.
+        environment: with what the runs were made.
+        complete: whether all runs are done that the claim wants.
 
     Raises:
         CannotWriteError: it cannot be written; an old one is untouched.
@@ -32,6 +40,7 @@ def write_result(
         "section": claim.section,
         "scale": setting.scale.name,
         "data": Path(setting.data).name,
+        "images": images,
         "paper": claim.paper,
         "logs": claim.logs,
         "verdict": finding.verdict,
