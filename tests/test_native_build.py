@@ -1,5 +1,6 @@
 """Compiled libraries: built once, whoever asks, and done without where they cannot be."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -48,6 +49,7 @@ def test_one_of_many_threads_compiles(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("nothing_loaded")
 def test_what_is_missing_is_said_once(monkeypatch, capsys):
     def refuse(*arguments: object) -> None:
+        time.sleep(0.02)  # as a compiler that fails, so that all ask before the answer
         raise CannotWriteError("cannot write x: the disk is full")
 
     monkeypatch.setattr(build, "_built", refuse)

@@ -194,6 +194,20 @@ def test_without_the_test_labels_there_is_no_test_split(tmp_path):
     assert open_source(str(tmp_path)).test is None
 
 
+@pytest.mark.parametrize("place", [".", "ILSVRC2012_devkit_t12/data"])
+def test_labels_for_the_test_images_of_2012_are_not_believed(tmp_path, place):
+    """A file of that name goes about; its labels are those of 2010."""
+    images = pictures(2012)
+    lookalikes.write_tree(tmp_path, images)
+    (tmp_path / "test").mkdir()
+    for picture in images.validation:
+        name = picture.name.replace("val", "test")
+        (tmp_path / "test" / name).write_bytes(picture.content)
+    labels = lookalikes.truth([picture.wnid for picture in images.validation])
+    (tmp_path / place / "ILSVRC2012_test_ground_truth.txt").write_bytes(labels)
+    assert open_source(str(tmp_path)).test is None
+
+
 def test_both_years_in_a_folder_need_a_choice(tmp_path):
     for year in (2010, 2012):
         lookalikes.write_ilsvrc(tmp_path, pictures(year))

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from alexnet.data.archives import Reader, index_images
 from alexnet.data.devkit import (
     KITS,
+    TEST_LABELS,
     Devkit,
     find_devkits,
     read_devkit,
     read_labels,
-    test_labels_name,
 )
 from alexnet.data.images import EXTENSIONS
 from alexnet.data.kaggle import IMAGES, is_kaggle, read_kaggle
@@ -232,8 +232,10 @@ def _numbered(
 
 
 def _test(folder: Path, kit: Devkit, patches: _Images) -> Split | None:
-    """The test images, where there are labels for them."""
-    labels, file = kit.test, folder / test_labels_name(kit.year)
+    """The test images, where there are labels for them; of 2012 there are none."""
+    if kit.year != 2010:
+        return None
+    labels, file = kit.test, folder / TEST_LABELS
     if file.is_file():
         labels = read_labels(file.read_bytes(), str(file), len(kit.wnids))
     if labels is None:
