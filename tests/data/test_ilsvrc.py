@@ -148,6 +148,36 @@ def test_missing_validation_images_do_not_shift_the_labels_of_others(tmp_path):
     )
 
 
+@pytest.mark.parametrize("stray", ["ILSVRC2012_val_00000009.JPEG", "ILSVRC2012_val_thumb.JPEG"])
+def test_a_stray_image_in_place_of_a_missing_one_does_not_shift_labels(tmp_path, stray):
+    images = pictures(2012)
+    lookalikes.write_tree(tmp_path, images)
+    (tmp_path / "val" / images.validation[2].name).rename(tmp_path / "val" / stray)
+    with pytest.raises(UserError, match=f"8 images but the ground truth 8 lines, none .*{stray}"):
+        open_source(str(tmp_path))
+
+
+def test_images_without_numbers_go_by_name(tmp_path):
+    images = pictures(2012)
+    lookalikes.write_tree(tmp_path, images)
+    for place, picture in enumerate(images.validation):
+        (tmp_path / "val" / picture.name).rename(tmp_path / "val" / f"{'abcdefgh'[place]}.JPEG")
+    labels = open_source(str(tmp_path)).validation.labels
+    assert [WNIDS[label] for label in labels] == [p.wnid for p in images.validation]
+
+
+@pytest.mark.parametrize("listed", ["all", "some"])
+def test_some_of_kaggles_validation_images(tmp_path, listed):
+    images = pictures(2012)
+    some = Pictures(2012, images.train, images.validation[1::2])
+    lookalikes.write_kaggle(tmp_path, some if listed == "some" else images)
+    for picture in images.validation[::2]:
+        place = tmp_path / "ILSVRC/Data/CLS-LOC/val" / picture.name
+        place.unlink(missing_ok=True)
+    source = open_source(str(tmp_path))
+    assert wnid_by_name(source, source.validation) == truth(some.validation)
+
+
 def test_counts_that_cannot_be_matched_are_one_clear_error(tmp_path):
     images = pictures(2012)
     lookalikes.write_ilsvrc(tmp_path, images)

@@ -36,7 +36,7 @@ class Devkit:
     year: int
     wnids: tuple[str, ...]  # WordNet identifiers, "n07711080"
     words: tuple[str, ...]  # "french fries, french-fried potatoes, fries, chips"
-    validation: npt.NDArray[np.int64]  # the label of each validation image, by ascending name
+    validation: npt.NDArray[np.int64]  # of each validation image by number; -1: not known
     test: npt.NDArray[np.int64] | None  # the same of the test images, if the kit holds them
 
     @property

@@ -209,26 +209,35 @@ def _numbered(
     labels: npt.NDArray[np.int64],
     patches: _Images,
 ) -> Split:
-    """Images whose labels are the lines of a list: line i is of the i-th by ascending name.
-
-    If images are missing, the number in a name says its line; so none gets its neighbour's label.
-    """
+    """Images whose labels are the lines of a list."""
     images = _find_images(place)
     by_name = images.by_name()
     names = sorted(by_name)
-    lines = list(range(len(names)))
-    if len(names) != len(labels):
-        lines = [int(match[1]) - 1 if (match := _NUMBER.search(n)) else -1 for n in names]
-        if not names or min(lines) < 0 or max(lines) >= len(labels):
-            raise UserError(
-                f"{place} has {len(names)} images but the ground truth {len(labels)} lines; they "
-                "do not belong together: get both again"
-            )
+    lines = _lines(place, names, labels)
     found = [
         (int(labels[line]), f"{split}/{name}", by_name[name])
         for line, name in zip(lines, names, strict=True)
     ]
     return _split(images, found, _replacements(patches, split), patches)
+
+
+def _lines(place: Path, names: Sequence[str], labels: npt.NDArray[np.int64]) -> list[int]:
+    """The line of each image: the number in its name less 1; where none has one, its place by name.
+
+    Numbers first, whatever the counts: one image missing and one too many would shift all between.
+    """
+    numbers = [_NUMBER.search(name) for name in names]
+    if not any(numbers) and len(names) == len(labels):
+        return list(range(len(names)))
+    lines = [int(number[1]) - 1 if number else -1 for number in numbers]
+    known = [0 <= line < len(labels) and labels[line] >= 0 for line in lines]
+    if not names or not all(known):
+        stranger = f", none of them for {names[known.index(False)]}" if names else ""
+        raise UserError(
+            f"{place} has {len(names)} images but the ground truth {len(labels)} lines{stranger}; "
+            "they do not belong together: get both again"
+        )
+    return lines
 
 
 def _test(folder: Path, kit: Devkit, patches: _Images) -> Split | None:
