@@ -1,6 +1,7 @@
 """Both years of ILSVRC, however they are stored: right labels, right pixels, one order."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import lookalikes
@@ -135,6 +136,22 @@ def test_patch_images_replace_those_with_their_name(tmp_path, unpacked):
         "ILSVRC2010_val_00000003.JPEG": b"for validation",
         "ILSVRC2010_test_00000002.JPEG": gzip.compress(b"for test"),
     }
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_names_need_be_unique_in_their_class_only(tmp_path, layout):
+    images = pictures(2012)
+    renamed = tuple(replace(p, name=p.name.partition("_")[2]) for p in images.train)
+    assert len({p.name for p in renamed}) < len(renamed)
+    LAYOUTS[layout](tmp_path, replace(images, train=renamed))
+    source = open_source(str(tmp_path))
+    shown = {
+        (source.class_ids[label], key.rpartition("/")[2], source.train.read(i))
+        for i, (key, label) in enumerate(
+            zip(source.train.keys, source.train.labels.tolist(), strict=True)
+        )
+    }
+    assert shown == {(p.wnid, p.name, p.content) for p in renamed}
 
 
 def test_missing_validation_images_do_not_shift_the_labels_of_others(tmp_path):

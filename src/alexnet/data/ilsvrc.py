@@ -183,18 +183,19 @@ def _training(kit: Devkit, place: Path, patches: _Images) -> Split:
     """Images that say their class themselves: n07711080_123.JPEG, or a folder of that name."""
     images = _find_images(place)
     labels = {wnid: label for label, wnid in enumerate(kit.wnids)}
-    found = []
-    for name, index in images.by_name().items():
-        wnid = _wnid(images.paths[index])
+    indices: dict[tuple[int, str], int] = {}  # of several with one key the last counts
+    for index, path in enumerate(images.paths):
+        wnid = _wnid(path)
         if wnid is None or wnid not in labels:
             raise UserError(
-                f"{images.paths[index]} in {place} is of no class of ILSVRC-{kit.year}; is the "
-                "development kit that of another year?"
+                f"{path} in {place} is of no class of ILSVRC-{kit.year}; is the development kit "
+                "that of another year?"
             )
-        found.append((labels[wnid], f"train/{wnid}/{name}", index))
-    if not found:
+        indices[labels[wnid], f"train/{wnid}/{path.rpartition('/')[2]}"] = index
+    if not indices:
         raise UserError(f"no images in {place}; get the archive again")
-    return _split(images, sorted(found), _replacements(patches, "train"), patches)
+    found = [(label, key, index) for (label, key), index in sorted(indices.items())]
+    return _split(images, found, _replacements(patches, "train"), patches)
 
 
 def _wnid(path: str) -> str | None:
