@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from alexnet.native import build
-from alexnet.ops import Stage, local_response_norm, run_stage, run_stage_by_parts
+from alexnet.ops import Stage, compiled, local_response_norm, run_stage, run_stage_by_parts
 from alexnet.ops.compiled import is_compiled_for
 
 _FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -178,6 +178,16 @@ torch.save((a, b), "PATH")
     x = torch.arange(2 * 8 * 7 * 7.0).reshape(2, 8, 7, 7) % 50 - 20
     assert torch.allclose(run_stage(x, Stage(size=5, columns=2, window=3)), pooled, rtol=1e-6)
     assert torch.allclose(local_response_norm(x), normalised, rtol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("function", ["stage_forward", "stage_backward"])
+def test_missing_memory_is_an_error(function: str) -> None:
+    x = torch.ones(2, 8, 4, 4)
+    described = compiled._describe(x, Stage(size=5))
+    described.size = 2**58  # buffers have room for the window, and none of this size can be had
+    with pytest.raises(MemoryError):
+        compiled._call(function, described, x, x, None, x)
 
 
 @needs_compiler
