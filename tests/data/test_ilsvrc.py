@@ -154,6 +154,19 @@ def test_names_need_be_unique_in_their_class_only(tmp_path, layout):
     assert shown == {(p.wnid, p.name, p.content) for p in renamed}
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks at /proc")
+def test_archives_of_classes_are_not_held_open(tmp_path):
+    """A thousand of them are more than a process may have."""
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    source = open_source(str(lookalikes.write_half_unpacked(tmp_path, pictures(2012))))
+    assert all(source.train.read(i) for i in range(len(source.train)))
+    assert descriptors() == before
+
+
 def test_missing_validation_images_do_not_shift_the_labels_of_others(tmp_path):
     images = pictures(2012)
     lookalikes.write_kit(tmp_path, images)
