@@ -263,6 +263,20 @@ def test_mistakes_end_in_one_line(
     assert hint in complaint(capsys, *arguments)
 
 
+def test_differences_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    different = json.loads(call(capsys, "info", "paper", "--diff", "caffe", "--json"))
+    assert different["variants"] == ["paper", "caffe"]
+    assert different["fields"]["normalization"][0] != different["fields"]["normalization"][1]
+    same = json.loads(call(capsys, "info", "paper", "--diff", "paper", "--json"))
+    assert same["fields"] == {}
+
+
+def test_an_unfinished_set_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "set" / ".prepare").mkdir(parents=True)
+    for arguments in ([], ["--verify"], ["--json"]):
+        assert "is not finished" in complaint(capsys, "info", tmp_path / "set", *arguments)
+
+
 def test_a_run_is_never_overwritten(
     trained: Path, image_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,10 +1,13 @@
 """What the defaults choose, and that every choice is said with its reason."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.config import override, setting
+from alexnet.data.prepare import prepare
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.recipes import DataFacts, choices, default, finetune, reasons
 from alexnet.training.choices import resolve_config, usual_recipe
@@ -51,6 +54,30 @@ def test_user_values_are_said_to_be_the_users() -> None:
     lines = reasons(facts, config, override(config, ["optimizer.lr=0.1"]))
     assert "  optimizer.lr 0.1: as you say (it would be 0.005)" in lines
     assert any("images of 20 pixels are enlarged" in line for line in lines)
+
+
+def test_a_prepared_set_is_taken_as_it_is_where_crops_have_room(
+    image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(image_folder, tmp_path / "set", size=72, workers=1)
+
+    def size(*assignments: str) -> int:
+        return resolve_config(str(tmp_path / "set"), None, assignments).data.size
+
+    assert size("model.image_size=64") == 72
+    assert "data.size 72: the set was prepared so" in capsys.readouterr().err
+    assert size("model.image_size=64", "data.size=80") == 80
+    assert "data.size 80: as you say (it would be 72)" in capsys.readouterr().err
+    assert size("model.image_size=72") == 256
+    assert size() == 256
+
+
+def test_a_prepared_set_too_small_for_the_network_is_said_to_be() -> None:
+    facts = DataFacts(1000, 10, mirror=True, side=128, stored=128)
+    config = default(facts)
+    assert config.data.size == 256
+    hint = "squares of 128 pixels are enlarged to it; --set model.image_size=112 is faster"
+    assert hint in reasons(facts, config, config)[-1]
 
 
 def test_fine_tuning_is_gentle_and_says_so() -> None:

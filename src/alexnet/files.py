@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,12 +27,13 @@ class CannotWriteError(UserError):
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Call `write` with a temporary name beside `path`, force it to disk, and rename it.
 
-    A process killed at any moment leaves either the old file or the new one, never a part.
+    A process killed at any moment leaves either the old file or the new one, never a part; of
+    several that write at once, be it from two threads or two machines, the last one wins.
 
     Raises:
         CannotWriteError: the disk is full or the place not writable; the old file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         write(temporary)
         temporary.chmod(_PERMISSIONS)  # some writers make files that only their owner can read

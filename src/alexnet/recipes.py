@@ -35,6 +35,8 @@ class DataFacts:
     crop: bool = True  # cutting up to an eighth from an edge takes nothing that matters
     side: int | None = None  # median shorter side of the files in pixels, where it is known
     gray: bool = False  # no image has colours
+    stored: int | None = None  # side in pixels of the squares of a prepared set
+    seen: int = 224  # pixels each way that the network will see
     batch_size: int | None = None  # what the user has set: the rest is chosen to go with it
     epochs: int | None = None
 
@@ -61,7 +63,7 @@ class Choice:
 
 def choices(facts: DataFacts) -> list[Choice]:
     """What the recipe `default` sets for these data, and why."""
-    return [*_length(facts), *_augmentation(facts), *_regularisation(facts)]
+    return [*_length(facts), *_size(facts), *_augmentation(facts), *_regularisation(facts)]
 
 
 def _length(facts: DataFacts) -> list[Choice]:
@@ -109,6 +111,13 @@ def _length(facts: DataFacts) -> list[Choice]:
             "have met",
         ),
     ]
+
+
+def _size(facts: DataFacts) -> list[Choice]:
+    """Squares of a prepared set stay as they are where they leave room for crops."""
+    if facts.stored is None or facts.stored <= facts.seen:
+        return []
+    return [Choice("data.size", facts.stored, "the set was prepared so, with its mean")]
 
 
 def _augmentation(facts: DataFacts) -> list[Choice]:
@@ -193,6 +202,11 @@ def reasons(facts: DataFacts, chosen: Config, config: Config) -> list[str]:
         lines.append(
             f"  data.size {config.data.size}: images of {facts.side} pixels are enlarged to it; "
             "--set data.size=72 --set model.image_size=64 is some ten times faster"
+        )
+    elif facts.stored is not None and facts.stored < config.data.size:
+        lines.append(
+            f"  data.size {config.data.size}: the set's squares of {facts.stored} pixels are "
+            f"enlarged to it; --set model.image_size={facts.stored - facts.stored // 8} is faster"
         )
     return [f"chosen for {facts.images:,} images of {facts.classes} classes:", *lines]
 

@@ -81,6 +81,18 @@ def test_images_may_lie_deeper_and_hidden_files_do_not_exist(tmp_path):
     assert list(source.train.keys) == ["train/a/deep/er/1.jpg", "train/b/x.tiff"]
 
 
+@pytest.mark.parametrize("looks", [Path.is_file, Path.iterdir, os.scandir])
+def test_a_folder_that_may_not_be_read_is_one_line(image_folder, monkeypatch, looks):
+    """Root may read everything, so the refusal is played."""
+
+    def refused(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os if looks is os.scandir else Path, looks.__name__, refused)
+    with pytest.raises(UserError, match=f"cannot read .*{image_folder.name}: Permission denied"):
+        open_source(str(image_folder))
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path):
     put(tmp_path, "far/1.jpg", "data/b/2.jpg", "data/b/3.jpg", "far/4.jpg")
     (tmp_path / "data/a").symlink_to(tmp_path / "far", target_is_directory=True)

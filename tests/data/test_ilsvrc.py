@@ -1,6 +1,7 @@
 """Both years of ILSVRC, however they are stored: right labels, right pixels, one order."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import lookalikes
@@ -137,6 +138,35 @@ def test_patch_images_replace_those_with_their_name(tmp_path, unpacked):
     }
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_names_need_be_unique_in_their_class_only(tmp_path, layout):
+    images = pictures(2012)
+    renamed = tuple(replace(p, name=p.name.partition("_")[2]) for p in images.train)
+    assert len({p.name for p in renamed}) < len(renamed)
+    LAYOUTS[layout](tmp_path, replace(images, train=renamed))
+    source = open_source(str(tmp_path))
+    shown = {
+        (source.class_ids[label], key.rpartition("/")[2], source.train.read(i))
+        for i, (key, label) in enumerate(
+            zip(source.train.keys, source.train.labels.tolist(), strict=True)
+        )
+    }
+    assert shown == {(p.wnid, p.name, p.content) for p in renamed}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks at /proc")
+def test_archives_of_classes_are_not_held_open(tmp_path):
+    """A thousand of them are more than a process may have."""
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    source = open_source(str(lookalikes.write_half_unpacked(tmp_path, pictures(2012))))
+    assert all(source.train.read(i) for i in range(len(source.train)))
+    assert descriptors() == before
+
+
 def test_missing_validation_images_do_not_shift_the_labels_of_others(tmp_path):
     images = pictures(2012)
     lookalikes.write_kit(tmp_path, images)
@@ -146,6 +176,36 @@ def test_missing_validation_images_do_not_shift_the_labels_of_others(tmp_path):
     assert any(
         note.startswith("val: 7 images, where ILSVRC-2012 has 50000") for note in source.notes
     )
+
+
+@pytest.mark.parametrize("stray", ["ILSVRC2012_val_00000009.JPEG", "ILSVRC2012_val_thumb.JPEG"])
+def test_a_stray_image_in_place_of_a_missing_one_does_not_shift_labels(tmp_path, stray):
+    images = pictures(2012)
+    lookalikes.write_tree(tmp_path, images)
+    (tmp_path / "val" / images.validation[2].name).rename(tmp_path / "val" / stray)
+    with pytest.raises(UserError, match=f"8 images but the ground truth 8 lines, none .*{stray}"):
+        open_source(str(tmp_path))
+
+
+def test_images_without_numbers_go_by_name(tmp_path):
+    images = pictures(2012)
+    lookalikes.write_tree(tmp_path, images)
+    for place, picture in enumerate(images.validation):
+        (tmp_path / "val" / picture.name).rename(tmp_path / "val" / f"{'abcdefgh'[place]}.JPEG")
+    labels = open_source(str(tmp_path)).validation.labels
+    assert [WNIDS[label] for label in labels] == [p.wnid for p in images.validation]
+
+
+@pytest.mark.parametrize("listed", ["all", "some"])
+def test_some_of_kaggles_validation_images(tmp_path, listed):
+    images = pictures(2012)
+    some = Pictures(2012, images.train, images.validation[1::2])
+    lookalikes.write_kaggle(tmp_path, some if listed == "some" else images)
+    for picture in images.validation[::2]:
+        place = tmp_path / "ILSVRC/Data/CLS-LOC/val" / picture.name
+        place.unlink(missing_ok=True)
+    source = open_source(str(tmp_path))
+    assert wnid_by_name(source, source.validation) == truth(some.validation)
 
 
 def test_counts_that_cannot_be_matched_are_one_clear_error(tmp_path):
@@ -191,6 +251,20 @@ def test_a_missing_archive_is_named(tmp_path, missing):
 def test_without_the_test_labels_there_is_no_test_split(tmp_path):
     lookalikes.write_ilsvrc(tmp_path, pictures(2010))
     (tmp_path / "ILSVRC2010_test_ground_truth.txt").unlink()
+    assert open_source(str(tmp_path)).test is None
+
+
+@pytest.mark.parametrize("place", [".", "ILSVRC2012_devkit_t12/data"])
+def test_labels_for_the_test_images_of_2012_are_not_believed(tmp_path, place):
+    """A file of that name goes about; its labels are those of 2010."""
+    images = pictures(2012)
+    lookalikes.write_tree(tmp_path, images)
+    (tmp_path / "test").mkdir()
+    for picture in images.validation:
+        name = picture.name.replace("val", "test")
+        (tmp_path / "test" / name).write_bytes(picture.content)
+    labels = lookalikes.truth([picture.wnid for picture in images.validation])
+    (tmp_path / place / "ILSVRC2012_test_ground_truth.txt").write_bytes(labels)
     assert open_source(str(tmp_path)).test is None
 
 

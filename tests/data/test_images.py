@@ -257,6 +257,16 @@ def test_orientation_is_ignored():
     assert decode(encoded(photo(40, 20), exif=exif)).size == (40, 20)
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate"])
+def test_orientation_of_tiff_is_ignored(compression):
+    stored = photo(40, 20)
+    for orientation in range(1, 9):
+        turned = encoded(stored, "TIFF", tiffinfo={0x0112: orientation}, compression=compression)
+        image = decode(turned)
+        assert image.size == (40, 20)
+        assert image.tobytes() == stored.tobytes()
+
+
 def test_an_animation_gives_its_first_picture():
     first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     for kind in ("GIF", "PNG", "WEBP"):

@@ -110,13 +110,43 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path):
         open_parquet(folder)
 
 
-def test_a_damaged_file_is_one_line(tmp_path):
+def cut(content: bytes) -> bytes:
+    return content[:-100]
+
+
+def blank_columns(content: bytes) -> bytes:
+    """The end, where the columns are described, stays as it is."""
+    return content[:4] + bytes(len(content) - 2004) + content[-2000:]
+
+
+@pytest.mark.parametrize("damage", [cut, blank_columns])
+def test_a_damaged_file_is_one_line_that_names_it(tmp_path, damage):
     folder = lookalikes.write_parquet(tmp_path, pictures(2010))
     path = folder / "data" / "train-00001-of-00002.parquet"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="get the file again") as caught:
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+        UserError, match=f"cannot read .*{path.name}.*; get the file again"
+    ) as caught:
         open_parquet(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["test", "validation"])
+def test_a_file_without_rows_is_no_split(tmp_path, name):
+    folder = lookalikes.write_parquet(tmp_path, pictures(2010))
+    path = folder / "data" / f"{name}-00000-of-00001.parquet"
+    parquet.write_table(parquet.read_table(path).slice(0, 0), path)
+    source = open_parquet(folder)
+    assert source.test is None
+    assert len(source.validation) == {"test": 8, "validation": 5}[name]
+
+
+def test_training_files_without_rows_are_refused(tmp_path):
+    folder = lookalikes.write_parquet(tmp_path, pictures(2010))
+    for path in (folder / "data").glob("train-*"):
+        parquet.write_table(parquet.read_table(path).slice(0, 0), path)
+    with pytest.raises(UserError, match="has no training images"):
+        open_parquet(folder)
 
 
 def test_validation_files_alone_are_refused(tmp_path):

@@ -133,12 +133,20 @@ def test_bad_images_are_left_out_wherever_pixels_live(image_folder: Path, tmp_pa
 
 
 def test_the_place_is_chosen_by_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alexnet.data.loading.device_budget", lambda device: 1000 * 3)
-    monkeypatch.setattr("alexnet.data.loading.host_budget", lambda: 10_000 * 3)
+    monkeypatch.setattr("alexnet.data.loading.device_budget", lambda device: 1000 * 12)
+    monkeypatch.setattr("alexnet.data.loading.host_budget", lambda: 10_000 * 12)
     cuda = torch.device("cuda")
-    kinds = [choose_place(n, cuda, 1, 2).kind for n in (1000, 1500, 2001, 10_000, 10_001)]
+    kinds = [choose_place(n, cuda, 2, 2).kind for n in (1000, 1500, 2001, 10_000, 10_001)]
     assert kinds == ["device", "device-yuv", "host", "host", "stream"]
-    assert choose_place(1, cuda, 1, 2, wanted="stream").kind == "stream"
+    assert choose_place(1, cuda, 2, 2, wanted="stream").kind == "stream"
+
+
+def test_half_colours_are_for_even_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alexnet.data.loading.device_budget", lambda device: 2 * 65 * 65)
+    monkeypatch.setattr("alexnet.data.loading.host_budget", lambda: 10 * 65 * 65)
+    assert [choose_place(1, CPU, size, 2).kind for size in (64, 65)] == ["device-yuv", "host"]
+    with pytest.raises(UserError, match=r"device-yuv needs an even data\.size, not 65"):
+        choose_place(1, CPU, 65, 2, wanted="device-yuv")
 
 
 @pytest.mark.gpu

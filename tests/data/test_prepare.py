@@ -3,16 +3,19 @@
 import hashlib
 import io
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import lookalikes
 import numpy as np
 import pyarrow as pa
 import pytest
-from lookalikes import pictures
+from lookalikes import WNIDS, pictures
 from PIL import Image
 
+from alexnet.data import encoded
 from alexnet.data.ilsvrc import CHECKSUMS
 from alexnet.data.images import BadImage, decode, load_square
 from alexnet.data.prepare import prepare
@@ -216,6 +219,14 @@ def test_a_prepared_set_can_be_prepared_again(prepared, tmp_path):
     assert again.year == 2010
 
 
+@pytest.mark.parametrize("write", [lookalikes.write_folder, lookalikes.write_list])
+def test_a_set_made_of_single_files_can_be_prepared_again(tmp_path, write):
+    prepare(write(tmp_path / "source", pictures(2010)), tmp_path / "large", **SMALL)
+    prepare(tmp_path / "large", tmp_path / "small", size=16, workers=1)
+    large, small = (open_source(str(tmp_path / name)) for name in ("large", "small"))
+    assert list(small.train.keys) == list(large.train.keys)
+
+
 # Awkward files.
 
 
@@ -268,6 +279,70 @@ def test_nothing_usable_is_an_error(tmp_path):
         prepare(tmp_path / "source", tmp_path / "set", **SMALL)
 
 
+def test_names_that_are_no_utf_8(tmp_path):
+    source = lookalikes.write_folder(tmp_path / "source", pictures(2010))
+    for split in ("train", "val"):
+        (source / split / WNIDS[0]).rename(source / split / os.fsdecode(b"b\xe9b\xe9"))
+    place = source / "train" / os.fsdecode(b"b\xe9b\xe9")
+    (place / f"{WNIDS[0]}_5.JPEG").rename(place / f"{WNIDS[0]}_\udcff.JPEG")
+    prepare(source, tmp_path / "set", **SMALL, encoding="raw")
+    opened, again = open_source(str(source)), open_source(str(tmp_path / "set"))
+    for each in (opened, again):
+        assert r"b\xe9b\xe9" in each.classes
+        assert rf"train/b\xe9b\xe9/{WNIDS[0]}_\xff.JPEG" in list(each.train.keys)
+    for split in ("train", "validation"):
+        before, after = getattr(opened, split), getattr(again, split)
+        assert shown(opened, before, 32) == shown(again, after, 32)
+
+
+def test_names_in_archives_that_are_no_utf_8(tmp_path):
+    images = pictures(2010)
+    odd = replace(images.train[0], name=f"{WNIDS[0]}_5\udcff.JPEG")
+    source = lookalikes.write_ilsvrc(
+        tmp_path / "source", replace(images, train=(odd, *images.train[1:]))
+    )
+    prepare(source, tmp_path / "set", **SMALL)
+    key = rf"train/{WNIDS[0]}/{WNIDS[0]}_5\xff.JPEG"
+    assert key in list(open_source(str(tmp_path / "set")).train.keys)
+
+
+def test_what_is_called_an_image_but_is_no_file_is_listed(tmp_path):
+    source = lookalikes.write_folder(tmp_path / "source", pictures(2010))
+    place = source / "train" / WNIDS[0]
+    (place / "gone.jpg").symlink_to(source / "nowhere.jpg")
+    (place / "itself.jpg").symlink_to(place / "itself.jpg")
+    os.mkfifo(place / "pipe.jpg")
+    result = prepare(source, tmp_path / "set", **SMALL)
+    assert result["images"] == 34
+    skipped = {entry["key"].rpartition("/")[2]: entry["reason"] for entry in result["skipped"]}
+    assert skipped == {
+        "gone.jpg": "a link to no file",
+        "itself.jpg": "a link to no file",
+        "pipe.jpg": "no regular file",
+    }
+    with pytest.raises(UserError, match=r"gone\.jpg: a link to no file; mend or remove it"):
+        prepare(source, tmp_path / "strict", **SMALL, strict=True)
+
+
+@pytest.mark.parametrize("write", [lookalikes.write_folder, lookalikes.write_ilsvrc])
+def test_files_of_any_size_are_not_read(tmp_path, monkeypatch, write):
+    source = write(tmp_path / "source", pictures(2010))
+    sizes = {picture.name: len(picture.content) for picture in pictures(2010).train}
+    largest = max(sizes, key=sizes.__getitem__)
+    monkeypatch.setattr(encoded, "MAX_BYTES", sizes[largest] - 1)
+    skipped = prepare(source, tmp_path / "set", **SMALL)["skipped"]
+    assert largest in {entry["key"].rpartition("/")[2] for entry in skipped}
+    assert all("over the limit" in entry["reason"] for entry in skipped)
+
+
+def test_strict_minds_what_a_finished_set_lacks(tmp_path):
+    source = lookalikes.write_folder(tmp_path / "source", pictures(2010))
+    (source / "train" / WNIDS[0] / "a.jpg").write_bytes(b"")
+    prepare(source, tmp_path / "set", **SMALL)
+    with pytest.raises(UserError, match=r"a\.jpg: empty file; mend or remove it"):
+        prepare(source, tmp_path / "set", **SMALL, strict=True)
+
+
 # What is refused.
 
 
@@ -299,6 +374,23 @@ def test_a_set_among_the_class_folders_is_refused(tmp_path):
     lookalikes.write_folder(tmp_path, pictures(2010))
     with pytest.raises(UserError, match="lies among the classes"):
         prepare(tmp_path / "train", tmp_path / "train" / "set", **SMALL)
+
+
+@pytest.mark.parametrize("write", [lookalikes.write_folder, lookalikes.write_tree])
+@pytest.mark.parametrize("place", ["train/set", "val/set", "train"])
+def test_a_set_among_the_images_is_refused(tmp_path, write, place):
+    write(tmp_path, pictures(2010))
+    with pytest.raises(UserError, match="lies among the images in") as caught:
+        prepare(tmp_path, tmp_path / place, **SMALL)
+    assert "\n" not in str(caught.value)
+    assert open_source(str(tmp_path)).kind in ("folder", "ilsvrc2010")
+
+
+@pytest.mark.parametrize("write", [lookalikes.write_folder, lookalikes.write_ilsvrc])
+def test_a_set_beside_the_images_is_known_again(tmp_path, write):
+    write(tmp_path, pictures(2010))
+    first = prepare(tmp_path, tmp_path / "data", **SMALL)
+    assert prepare(tmp_path, tmp_path / "data", **SMALL) == {**first, "images_per_second": 0.0}
 
 
 # Checksums.

@@ -320,6 +320,24 @@ def test_other_images_are_refused(source, made_set, tmp_path, change):
         prepare(own, made_set, **OPTIONS)
 
 
+@pytest.mark.parametrize(
+    "write", [lookalikes.write_tree, lookalikes.write_kaggle, lookalikes.write_half_unpacked]
+)
+def test_other_contents_of_an_unpacked_tree_are_refused(tmp_path, write):
+    year = 2012 if write is lookalikes.write_kaggle else 2010
+    tree = write(tmp_path / "source", lookalikes.pictures(year))
+    lookalikes.write_files(tree / "patch_images" / "val", {"of_none.JPEG": b"another picture"})
+    prepare(tree, tmp_path / "set", **OPTIONS)
+    files = [*tree.rglob("*.JPEG"), *tree.rglob("n*.tar")]
+    for path in {path.parent: path for path in sorted(files)}.values():
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(UserError, match="was made from other images than these"):
+            prepare(tree, tmp_path / "set", **OPTIONS)
+        path.write_bytes(content)
+    prepare(tree, tmp_path / "set", **OPTIONS)
+
+
 def test_a_source_may_move(source, undisturbed, tmp_path, monkeypatch):
     own = shutil.copytree(source, tmp_path / source.name)
     prepare_until(own, tmp_path / "set", monkeypatch, 40)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alexnet.data import sums as sums_module
 from alexnet.data.sums import no_sums, sum_images
 
 
@@ -27,6 +28,16 @@ def test_exact_for_any_size(size, count, seed):
 def test_exact_at_the_extremes(value):
     images = np.full((3, 256, 256, 3), value, dtype=np.uint8)
     np.testing.assert_array_equal(sum_images(images, 256).products, plain_products(images))
+
+
+@pytest.mark.parametrize("loops", ["compiled", "plain"])
+def test_exact_for_large_images(loops, monkeypatch):
+    """1024^2 products of 255 with itself are more than 32 bits hold."""
+    if loops == "plain":
+        monkeypatch.setattr(sums_module, "library", lambda name: None)
+    images = np.full((1, 1024, 1024, 3), 255, dtype=np.uint8)
+    products = sum_images(images, 1024).products
+    np.testing.assert_array_equal(products, np.full((3, 3), 255**2 * 1024**2))
 
 
 def test_sums_of_parts_add_up_to_the_bit():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from alexnet.native import build
-from alexnet.ops import Stage, local_response_norm, run_stage, run_stage_by_parts
+from alexnet.ops import Stage, compiled, local_response_norm, run_stage, run_stage_by_parts
 from alexnet.ops.compiled import is_compiled_for
 
 _FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -181,15 +181,25 @@ torch.save((a, b), "PATH")
 
 
 @needs_compiler
+@pytest.mark.parametrize("function", ["stage_forward", "stage_backward"])
+def test_missing_memory_is_an_error(function: str) -> None:
+    x = torch.ones(2, 8, 4, 4)
+    described = compiled._describe(x, Stage(size=5))
+    described.size = 2**58  # buffers have room for the window, and none of this size can be had
+    with pytest.raises(MemoryError):
+        compiled._call(function, described, x, x, None, x)
+
+
+@needs_compiler
 def test_a_library_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path))
-    build.library.cache_clear()
+    build._loaded.cache_clear()
     try:
         assert build.library("stage", threads=True) is not None
         (built,) = tmp_path.glob("*.so")
         when = built.stat().st_mtime_ns
-        build.library.cache_clear()
+        build._loaded.cache_clear()
         assert build.library("stage", threads=True) is not None
         assert built.stat().st_mtime_ns == when
     finally:
-        build.library.cache_clear()
+        build._loaded.cache_clear()

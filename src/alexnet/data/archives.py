@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from alexnet.data.encoded import check_size
 from alexnet.data.images import EXTENSIONS
 from alexnet.errors import UserError
 from alexnet.progress import Meter
@@ -64,7 +65,8 @@ class Reader:
         self._descriptor = os.open(archive, os.O_RDONLY | os.O_CLOEXEC)
 
     def __call__(self, member: Member) -> bytes:
-        """The bytes of a member; OSError if they have gone."""
+        """The bytes of a member; OSError if they have gone, BadImage if they are too many."""
+        check_size(member.size)
         content = os.pread(self._descriptor, member.size, member.offset)
         while len(content) < member.size:  # one read brings 2 GiB at most
             missing, place = member.size - len(content), member.offset + len(content)

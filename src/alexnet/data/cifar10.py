@@ -80,13 +80,15 @@ def open_cifar10(
             f"{path} is not an official CIFAR-10 archive or is damaged (its checksum differs); "
             f"download {URL}, or unpack the file and give the folder"
         )
-    batches = _read_archive(path) if path.is_file() else _read_folder(path)
+    files = [path] if path.is_file() else _batch_files(path)
+    batches = _read_archive(path) if path.is_file() else _read_files(files)
     return Source(
         name="cifar10",
         kind="cifar10",
         classes=CLASSES,
         train=_split(path, batches, _TRAIN),
         validation=_split(path, batches, _VALIDATION),
+        files=lambda: files,
     )
 
 
@@ -150,17 +152,25 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     return batches
 
 
-def _read_folder(path: Path) -> dict[str, bytes]:
+def _batch_files(path: Path) -> list[Path]:
     """The batches in a folder, or in the one of the official name inside it."""
     folder = next((path / name for name in _FOLDERS if (path / name).is_dir()), path)
     try:
-        return {
-            file.name: file.read_bytes()
+        return sorted(
+            file
             for file in folder.iterdir()
             if _is_batch(file.name) and file.stat().st_size <= _MAX_BATCH
-        }
+        )
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}") from None
+
+
+def _read_files(files: Sequence[Path]) -> dict[str, bytes]:
+    """The batches, by file name."""
+    try:
+        return {file.name: file.read_bytes() for file in files}
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
 
 
 def _is_batch(name: str) -> bool:

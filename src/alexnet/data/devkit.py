@@ -20,6 +20,9 @@ from alexnet.errors import UserError
 
 YEARS = (2010, 2012)
 KITS = {2010: "ILSVRC2010_devkit-1.0.tar.gz", 2012: "ILSVRC2012_devkit_t12.tar.gz"}
+TEST_LABELS = "ILSVRC2010_test_ground_truth.txt"
+"""The labels of the test images of 2010. Those of 2012 were never published: what goes about under
+their name are these again."""
 
 _META = "meta.mat"
 _ARCHIVE = re.compile(r"ILSVRC\d{4}_devkit.*\.(tar|tar\.gz|tgz)", re.IGNORECASE)
@@ -33,7 +36,7 @@ class Devkit:
     year: int
     wnids: tuple[str, ...]  # WordNet identifiers, "n07711080"
     words: tuple[str, ...]  # "french fries, french-fried potatoes, fries, chips"
-    validation: npt.NDArray[np.int64]  # the label of each validation image, by ascending name
+    validation: npt.NDArray[np.int64]  # of each validation image by number; -1: not known
     test: npt.NDArray[np.int64] | None  # the same of the test images, if the kit holds them
 
     @property
@@ -74,7 +77,7 @@ def read_devkit(path: Path) -> Devkit:
     name = f"ILSVRC{year}_validation_ground_truth.txt"
     if name not in files:
         raise UserError(f"{path} has no data/{name}; get the development kit again")
-    test = files.get(test_labels_name(year))
+    test = files.get(TEST_LABELS) if year == 2010 else None
     return Devkit(
         year=year,
         wnids=wnids,
@@ -82,11 +85,6 @@ def read_devkit(path: Path) -> Devkit:
         validation=read_labels(files[name], f"{path}: {name}", len(wnids)),
         test=None if test is None else read_labels(test, f"{path}: test labels", len(wnids)),
     )
-
-
-def test_labels_name(year: int) -> str:
-    """The file with the labels of the test images; only those of 2010 were published."""
-    return f"ILSVRC{year}_test_ground_truth.txt"
 
 
 def read_labels(text: bytes, name: str, classes: int) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ a folder is converted or an archive is replaced; a single edited file among a mi
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,9 @@ from alexnet.errors import UserError
 
 _PLACES = 256
 _PLACE_BYTES = 1 << 16  # a photograph's file is little more
-_STORES = (".tar", ".gz", ".tgz", ".parquet", ".bin", ".arrow")
 
 
-def fingerprint(source: Source, place: str | Path) -> str:
+def fingerprint(source: Source, place: object = None) -> str:
     """A hash of a source that changes when images are added, removed, renamed or relabelled.
 
     Sizes of files and a sample of contents are part of it, times are not: a copy of the source is
@@ -28,27 +28,20 @@ def fingerprint(source: Source, place: str | Path) -> str:
 
     Args:
         source: what was opened.
-        place: from where.
+        place: taken no notice of; `claims.reproduce` still gives it.
 
     Raises:
         UserError: a file has gone.
     """
     digest = hashlib.sha256("\n".join([source.kind, *source.classes]).encode())
-    path = Path(place).expanduser()
     for name, split in (("", source.train), ("", source.validation), ("test", source.test)):
         if split is not None:
-            digest.update("\n".join([name, *split.keys]).encode("utf-8", "surrogateescape"))
+            digest.update("\n".join([name, *split.keys]).encode())
             digest.update(split.labels.tobytes())
-            if source.kind in ("folder", "csv"):
-                folder = path if path.is_dir() else path.parent
-                files = [folder / key for key in split.keys]
-                digest.update(_sizes(files))
-                for file in files[:: -(-len(files) // _PLACES) or 1]:
-                    digest.update(_sample(file, 1))
-    stores = _stores(path)
-    digest.update(_sizes(stores))
-    for store in stores:
-        digest.update(_sample(store, max(1, _PLACES // len(stores))))
+    files = source.files()
+    digest.update(_sizes(files))
+    for file in files[:: -(-len(files) // _PLACES) or 1]:
+        digest.update(_sample(file, max(1, _PLACES // len(files))))
     return digest.hexdigest()
 
 
@@ -62,19 +55,13 @@ def _sample(path: Path, places: int) -> bytes:
                 file.seek(place * step)
                 read.append(file.read(_PLACE_BYTES))
             return b"".join(read)
+    except PermissionError:  # such an image will be listed
+        return b""
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _stores(path: Path) -> list[Path]:
-    """The files that hold many images."""
-    places = [path, path / "data"] if path.is_dir() else []
-    files = [file for place in places if place.is_dir() for file in place.iterdir()]
-    files += [path] if path.is_file() else []
-    return sorted(file for file in files if file.suffix in _STORES)
-
-
-def _sizes(paths: list[Path]) -> bytes:
+def _sizes(paths: Sequence[Path]) -> bytes:
     def size(path: Path) -> int:
         try:
             return path.stat().st_size

@@ -9,20 +9,42 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from alexnet.data.encoded import read_encoded
 from alexnet.data.images import EXTENSIONS
-from alexnet.data.sources import Source, Split
+from alexnet.data.sources import Source, Split, as_text
 from alexnet.data.threads import mapped
 from alexnet.errors import UserError
 
 LAYOUT = "train/CLASS/*.jpg with val/ beside it, or CLASS/*.jpg"
 _TRAIN = "train"
 _VALIDATION = ("val", "valid", "validation", "test")  # the first that is there serves
+
+# Hash of the names of files → (N, 2) sizes and times, (N, 32) digests: see `_digests`.
+_remembered: dict[bytes, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = {}
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The class folders of a folder, by name."""
+
+    images: dict[str, list[str]]  # sorted paths relative to the folder that was opened
+    unusable: list[tuple[str, str]]  # (path, reason) of what is called an image but is no file
+
+    def paths(self, names: Sequence[str]) -> list[str]:
+        """The images of these classes, one class after the other."""
+        return [path for name in names for path in self.images.get(name, [])]
+
+    def labels(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
+        """(N,) the class of each of `paths`."""
+        counts = [len(self.images.get(name, [])) for name in names]
+        return np.repeat(np.arange(len(names), dtype=np.int64), counts)
 
 
 def open_folder(folder: Path, *, validation_fraction: float = 0.2) -> Source:
@@ -85,26 +107,28 @@ def _open_splits(
     """A folder that has `train/`."""
     if held_out is None:
         return _open_classes(folder, train, validation_fraction, ())
-    classes = _training_classes(folder, train)
-    names = sorted(classes)
-    seen = _find_classes(folder, held_out)
-    if strangers := sorted(set(seen) - set(classes)):
+    classes, seen = _training_classes(folder, train), _find_classes(folder, held_out)
+    names = sorted(classes.images)
+    if strangers := sorted(set(seen.images) - set(names)):
         raise UserError(
             f"{folder / held_out} has the class {strangers[0]!r}, which {folder / train} lacks; "
             "both need the same class folders"
         )
-    if not any(seen.values()):
+    if not any(seen.images.values()):
         raise UserError(f"{folder / held_out} has no images in its class folders")
-    notes = [f"{held_out}/ has no images of class {n!r}" for n in names if not seen.get(n)]
+    notes = [f"{held_out}/ has no images of class {n!r}" for n in names if not seen.images.get(n)]
     if held_out.lower() == "test":
         notes.insert(0, f"{held_out}/ serves as the validation set, for there is no val/")
+    train_paths, seen_paths = classes.paths(names), seen.paths(names)
     return Source(
         name=_name(folder),
         kind="folder",
-        classes=tuple(names),
-        train=_split(folder, names, classes),
-        validation=_split(folder, names, seen),
+        classes=tuple(map(as_text, names)),
+        train=_split(folder, train_paths, classes.labels(names)),
+        validation=_split(folder, seen_paths, seen.labels(names)),
         notes=tuple(notes),
+        unusable=_named_in_text([*classes.unusable, *seen.unusable]),
+        files=lambda: [folder / path for path in (*train_paths, *seen_paths)],
     )
 
 
@@ -113,10 +137,11 @@ def _open_classes(
 ) -> Source:
     """A folder without validation images: `folder/inside/CLASS/*`, split by content."""
     classes = _training_classes(folder, inside)
-    names = sorted(classes)
-    everything = _split(folder, names, classes)
-    contents = list(mapped(_digest, [folder / key for key in everything.keys]))
-    held_out = in_validation(contents, everything.labels, validation_fraction)
+    names = sorted(classes.images)
+    paths, labels = classes.paths(names), classes.labels(names)
+    everything = _split(folder, paths, labels)
+    contents = _digests([folder / path for path in paths])
+    held_out = in_validation(contents, labels, validation_fraction)
     if not held_out.any():
         raise UserError(
             f"no class of {folder / inside} has two different images, so that none can be held "
@@ -125,35 +150,35 @@ def _open_classes(
     return Source(
         name=_name(folder),
         kind="folder",
-        classes=tuple(names),
+        classes=tuple(map(as_text, names)),
         train=everything.take(np.flatnonzero(~held_out)),
         validation=everything.take(np.flatnonzero(held_out)),
         notes=notes,
+        unusable=_named_in_text(classes.unusable),
+        files=lambda: [folder / path for path in paths],
     )
 
 
-def _split(folder: Path, names: Sequence[str], classes: dict[str, list[str]]) -> Split:
-    keys = [key for name in names for key in classes.get(name, [])]
-    counts = [len(classes.get(name, [])) for name in names]
-    labels = np.repeat(np.arange(len(names), dtype=np.int64), counts)
-
-    def read(index: int) -> bytes:
-        with open(f"{folder}/{keys[index]}", "rb", buffering=0) as file:  # noqa: PTH123 - 30 µs less
-            return file.read()
-
-    return Split(keys, labels, read)
+def _split(folder: Path, paths: Sequence[str], labels: npt.NDArray[np.int64]) -> Split:
+    keys = [as_text(path) for path in paths]
+    return Split(keys, labels, lambda i: read_encoded(f"{folder}/{paths[i]}"))
 
 
-def _training_classes(folder: Path, inside: str) -> dict[str, list[str]]:
+def _named_in_text(unusable: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((as_text(path), reason) for path, reason in unusable)
+
+
+def _training_classes(folder: Path, inside: str) -> _Classes:
     """`_find_classes`, with at least two classes and images in each."""
     classes = _find_classes(folder, inside)
     place = folder / inside
-    if len(classes) == 1:
+    if len(classes.images) == 1:
         raise UserError(
-            f"{place} has one class only, {next(iter(classes))!r}; wanted are two or more: {LAYOUT}"
+            f"{place} has one class only, {next(iter(classes.images))!r}; wanted are two or more: "
+            f"{LAYOUT}"
         )
-    for name, keys in sorted(classes.items()):
-        if not keys:
+    for name, paths in sorted(classes.images.items()):
+        if not paths:
             raise UserError(
                 f"class {name!r} has no images in {place / name}: {_contents(place / name)}; "
                 "add some or remove the folder"
@@ -161,8 +186,8 @@ def _training_classes(folder: Path, inside: str) -> dict[str, list[str]]:
     return classes
 
 
-def _find_classes(folder: Path, inside: str) -> dict[str, list[str]]:
-    """Class name → sorted keys (paths relative to `folder`) of the images of `folder/inside`.
+def _find_classes(folder: Path, inside: str) -> _Classes:
+    """The classes of `folder/inside`.
 
     Raises:
         UserError: there are no class folders.
@@ -175,35 +200,64 @@ def _find_classes(folder: Path, inside: str) -> dict[str, list[str]]:
                 f"the images lie directly in {place}; put them into one folder a class: {LAYOUT}"
             )
         raise UserError(f"no images in {place}: {_contents(place)}; wanted is {LAYOUT}")
-    return {name: sorted(_images(folder, PurePosixPath(inside, name))) for name in folders}
+    found = _Classes({}, [])
+    for name in folders:
+        images = sorted(_images(folder, f"{inside}/{name}" if inside else name, set()))
+        found.images[name] = [path for path, fault in images if not fault]
+        found.unusable.extend((path, fault) for path, fault in images if fault)
+    return found
 
 
-def _images(folder: Path, inside: PurePosixPath) -> Iterator[str]:
-    """Keys of the images in `folder/inside` and below, in no particular order."""
-    seen: set[str] = set()  # symbolic links may lead back to where they are
-    for place, folders, files in os.walk(folder / inside, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        below = inside / Path(place).relative_to(folder / inside).as_posix()
-        for name in files:
-            if _promises_an_image(name):
-                yield f"{below}/{name}"
+def _images(folder: Path, inside: str, seen: set[str]) -> Iterator[tuple[str, str]]:
+    """(path, why it is no file or "") of the images in `folder/inside` and below, in no order.
+
+    Args:
+        folder: what paths are relative to.
+        inside: where to look.
+        seen: folders that were looked into; links may lead back to where they are.
+    """
+    real = os.path.realpath(folder / inside)
+    if real in seen:
+        return
+    seen.add(real)
+    for entry in _entries(folder / inside):
+        path = f"{inside}/{entry.name}"
+        if _is_folder(entry):
+            yield from _images(folder, path, seen)
+        elif _promises_an_image(entry.name):
+            yield path, _fault(entry)
 
 
 def _look(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted names of the folders and files in a folder, without hidden ones."""
+    entries = _entries(folder)
+    folders = sorted(entry.name for entry in entries if _is_folder(entry))
+    files = sorted(entry.name for entry in entries if not _is_folder(entry))
+    return folders, files
+
+
+def _entries(folder: Path) -> "list[os.DirEntry[str]]":
+    """What is in a folder, without hidden things."""
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not _hidden(entry.name)]
+            return [entry for entry in entries if not _hidden(entry.name)]
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
-    folders = sorted(entry.name for entry in visible if entry.is_dir())
-    files = sorted(entry.name for entry in visible if not entry.is_dir())
-    return folders, files
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _fault(entry: "os.DirEntry[str]") -> str:
+    """Why there is no file behind a name; "" if there is one."""
+    with suppress(OSError):
+        if entry.is_file():
+            return ""
+    return "a link to no file" if entry.is_symlink() else "no regular file"
 
 
 def _hidden(name: str) -> bool:
@@ -219,7 +273,7 @@ def _named(names: Iterable[str], wanted: str) -> str | None:
 
 
 def _name(folder: Path) -> str:
-    return folder.resolve().name
+    return as_text(folder.resolve().name)
 
 
 def _contents(folder: Path) -> str:
@@ -236,7 +290,8 @@ def _ignored(files: Sequence[str]) -> tuple[str, ...]:
     images = [name for name in files if _promises_an_image(name)]
     if not images:
         return ()
-    return (f"{len(images)} images lie beside the class folders and are left out ({images[0]} …)",)
+    first = as_text(images[0])
+    return (f"{len(images)} images lie beside the class folders and are left out ({first} …)",)
 
 
 def _check_not_misplaced(folder: Path, folders: list[str], held_out: str | None) -> None:
@@ -256,16 +311,36 @@ def _check_not_misplaced(folder: Path, folders: list[str], held_out: str | None)
         )
 
 
-def _digest(path: Path) -> bytes:
-    """SHA-256 of a file. A training opens its folder twice, and need not read it twice."""
+def _digests(files: Sequence[Path]) -> list[bytes]:
+    """SHA-256 of each file. A training opens its folder twice, and need not read it twice.
+
+    The last folder is remembered, 48 bytes a file; what has changed in it is read again.
+    """
+    names = hashlib.sha256("\0".join(map(str, files)).encode(errors="surrogateescape")).digest()
+    status = np.array(list(mapped(_status, files)), np.int64)  # (N, 2)
+    unknown = np.full_like(status, -1), np.zeros((len(files), 32), np.uint8)
+    known_status, known = _remembered.get(names, unknown)
+    digests = known.copy()
+    changed = np.flatnonzero((status != known_status).any(axis=1)).tolist()
+    for index, digest in zip(changed, mapped(_digest, [files[i] for i in changed]), strict=True):
+        digests[index] = np.frombuffer(digest, np.uint8)
+    _remembered.clear()
+    _remembered[names] = status, digests
+    return [row.tobytes() for row in digests]
+
+
+def _status(path: Path) -> tuple[int, int]:
+    """Bytes, and the time of the last change."""
     try:
         status = path.stat()
-        return _content(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
+    return status.st_size, status.st_mtime_ns
 
 
-@lru_cache(maxsize=1 << 17)
-def _content(path: Path, size: int, changed: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None

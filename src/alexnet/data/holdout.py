@@ -1,12 +1,13 @@
 """A validation split for sources that come without one."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from alexnet.data.folders import in_validation
+from alexnet.data.images import BadImage
 from alexnet.data.sources import Split
+from alexnet.data.threads import mapped
 from alexnet.errors import UserError
 
 
@@ -19,13 +20,15 @@ def hold_out(everything: Split, fraction: float) -> tuple[Split, Split]:
 
     def digest(index: int) -> bytes:
         try:
-            return hashlib.sha256(everything.read(index)).digest()
+            content = everything.read(index)
+        except BadImage as error:  # it will be listed, on either side
+            content = str(error).encode()
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"cannot read {everything.keys[index]}: {reason}") from None
+        return hashlib.sha256(content).digest()
 
-    with ThreadPoolExecutor() as pool:
-        contents = list(pool.map(digest, range(len(everything))))
+    contents = list(mapped(digest, range(len(everything))))
     held_out = in_validation(contents, everything.labels, fraction)
     if not held_out.any():
         raise UserError(

@@ -9,24 +9,24 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.archives import Reader, index_images
+from alexnet.data.archives import Member, Reader, index_images
 from alexnet.data.devkit import (
     KITS,
+    TEST_LABELS,
     Devkit,
     find_devkits,
     read_devkit,
     read_labels,
-    test_labels_name,
 )
+from alexnet.data.encoded import read_encoded
 from alexnet.data.images import EXTENSIONS
 from alexnet.data.kaggle import IMAGES, is_kaggle, read_kaggle
-from alexnet.data.sources import Source, Split
+from alexnet.data.sources import Source, Split, as_text
 from alexnet.errors import UserError
 
 OFFICIAL_COUNTS = {
@@ -48,15 +48,17 @@ _PATCHES = ("patch_images.tar", "patch_images")
 class _Images:
     """The images of an archive or folder, in no particular order."""
 
+    place: Path
     paths: Sequence[str]  # inside it; the last part is the image's name
     read: Callable[[int], bytes]
+    files: Callable[[], Sequence[Path]]  # that hold them
 
     def by_name(self) -> dict[str, int]:
         """Name → index; of several with one name the last counts, as when unpacking."""
         return {path.rpartition("/")[2]: index for index, path in enumerate(self.paths)}
 
 
-_NO_IMAGES = _Images([], lambda i: b"")
+_NO_IMAGES = _Images(Path(), [], lambda i: b"", list)
 
 
 def ilsvrc_year(path: Path) -> int | None:
@@ -97,10 +99,11 @@ def open_ilsvrc(folder: Path, year: int) -> Source:
     """
     kit, notes = _kit(folder, year)
     patches = _patches(folder)
-    train = _training(kit, _locate(folder, year, "train"), patches)
-    labels = kit.validation
-    validation = _numbered("val", _locate(folder, year, "val"), labels, patches)
-    test = _test(folder, kit, patches)
+    train_images, val_images = (_find_images(_locate(folder, year, s)) for s in ("train", "val"))
+    test_images, test_labels = _test(folder, kit)
+    train = _training(kit, train_images, patches)
+    validation = _numbered("val", val_images, kit.validation, patches)
+    test = None if test_labels is None else _numbered("test", test_images, test_labels, patches)
     for name, split in (("train", train), ("val", validation), ("test", test)):
         official = OFFICIAL_COUNTS[year].get(name)
         if split and official and len(split) != official:
@@ -117,6 +120,11 @@ def open_ilsvrc(folder: Path, year: int) -> Source:
         notes=tuple(notes),
         class_ids=kit.wnids,
         year=year,
+        files=lambda: [
+            file
+            for images in (train_images, val_images, test_images, patches)
+            for file in images.files()
+        ],
     )
 
 
@@ -152,26 +160,33 @@ def _find_images(place: Path) -> _Images:
     """The images of an archive or folder."""
     if place.is_file():
         members, reader = index_images(place), Reader(place)
-        return _Images([member.path for member in members], lambda i: reader(members[i]))
-    paths: list[str] = []
-    archived: dict[int, Callable[[], bytes]] = {}
-    for inside, folders, files in os.walk(place, followlinks=True):
+        paths = [member.path for member in members]
+        return _Images(place, paths, lambda i: reader(members[i]), lambda: [place])
+    paths = []
+    archived: dict[int, tuple[Path, Member]] = {}
+    for inside, folders, names in os.walk(place, followlinks=True):
         folders.sort()
         below = os.path.relpath(inside, place)
-        for name in sorted(name for name in files if not name.startswith(".")):
-            path = Path(inside, name)
+        for name in sorted(name for name in names if not name.startswith(".")):
             if name.lower().endswith(".tar"):  # of one class: the train archive unpacked once
-                members, reader = index_images(path), Reader(path)
-                for index, member in enumerate(members, start=len(paths)):
-                    archived[index] = partial(reader, member)
+                archive = Path(inside, name)
+                members = index_images(archive)
+                archived |= {len(paths) + i: (archive, member) for i, member in enumerate(members)}
                 paths += [f"{below}/{name}/{member.path}" for member in members]
             elif name.lower().endswith(EXTENSIONS):
                 paths.append(f"{below}/{name}")
 
     def read(i: int) -> bytes:
-        return archived[i]() if i in archived else (place / paths[i]).read_bytes()
+        if i not in archived:
+            return read_encoded(f"{place}/{paths[i]}")
+        archive, member = archived[i]
+        return Reader(archive)(member)  # a thousand of them are too many to hold open
 
-    return _Images(paths, read)
+    def files() -> list[Path]:
+        loose = (place / path for i, path in enumerate(paths) if i not in archived)
+        return [*dict.fromkeys(archive for archive, _ in archived.values()), *loose]
+
+    return _Images(place, paths, read, files)
 
 
 def _patches(folder: Path) -> _Images:
@@ -179,22 +194,22 @@ def _patches(folder: Path) -> _Images:
     return _find_images(place) if place else _NO_IMAGES
 
 
-def _training(kit: Devkit, place: Path, patches: _Images) -> Split:
+def _training(kit: Devkit, images: _Images, patches: _Images) -> Split:
     """Images that say their class themselves: n07711080_123.JPEG, or a folder of that name."""
-    images = _find_images(place)
     labels = {wnid: label for label, wnid in enumerate(kit.wnids)}
-    found = []
-    for name, index in images.by_name().items():
-        wnid = _wnid(images.paths[index])
+    indices: dict[tuple[int, str], int] = {}  # of several with one key the last counts
+    for index, path in enumerate(images.paths):
+        wnid = _wnid(path)
         if wnid is None or wnid not in labels:
             raise UserError(
-                f"{images.paths[index]} in {place} is of no class of ILSVRC-{kit.year}; is the "
+                f"{path} in {images.place} is of no class of ILSVRC-{kit.year}; is the "
                 "development kit that of another year?"
             )
-        found.append((labels[wnid], f"train/{wnid}/{name}", index))
-    if not found:
-        raise UserError(f"no images in {place}; get the archive again")
-    return _split(images, sorted(found), _replacements(patches, "train"), patches)
+        indices[labels[wnid], f"train/{wnid}/{path.rpartition('/')[2]}"] = index
+    if not indices:
+        raise UserError(f"no images in {images.place}; get the archive again")
+    found = [(label, key, index) for (label, key), index in sorted(indices.items())]
+    return _split(images, found, _replacements(patches, "train"), patches)
 
 
 def _wnid(path: str) -> str | None:
@@ -205,25 +220,14 @@ def _wnid(path: str) -> str | None:
 
 def _numbered(
     split: str,
-    place: Path,
+    images: _Images,
     labels: npt.NDArray[np.int64],
     patches: _Images,
 ) -> Split:
-    """Images whose labels are the lines of a list: line i is of the i-th by ascending name.
-
-    If images are missing, the number in a name says its line; so none gets its neighbour's label.
-    """
-    images = _find_images(place)
+    """Images whose labels are the lines of a list."""
     by_name = images.by_name()
     names = sorted(by_name)
-    lines = list(range(len(names)))
-    if len(names) != len(labels):
-        lines = [int(match[1]) - 1 if (match := _NUMBER.search(n)) else -1 for n in names]
-        if not names or min(lines) < 0 or max(lines) >= len(labels):
-            raise UserError(
-                f"{place} has {len(names)} images but the ground truth {len(labels)} lines; they "
-                "do not belong together: get both again"
-            )
+    lines = _lines(images.place, names, labels)
     found = [
         (int(labels[line]), f"{split}/{name}", by_name[name])
         for line, name in zip(lines, names, strict=True)
@@ -231,18 +235,39 @@ def _numbered(
     return _split(images, found, _replacements(patches, split), patches)
 
 
-def _test(folder: Path, kit: Devkit, patches: _Images) -> Split | None:
-    """The test images, where there are labels for them."""
-    labels, file = kit.test, folder / test_labels_name(kit.year)
+def _lines(place: Path, names: Sequence[str], labels: npt.NDArray[np.int64]) -> list[int]:
+    """The line of each image: the number in its name less 1; where none has one, its place by name.
+
+    Numbers first, whatever the counts: one image missing and one too many would shift all between.
+    """
+    numbers = [_NUMBER.search(name) for name in names]
+    if not any(numbers) and len(names) == len(labels):
+        return list(range(len(names)))
+    lines = [int(number[1]) - 1 if number else -1 for number in numbers]
+    known = [0 <= line < len(labels) and labels[line] >= 0 for line in lines]
+    if not names or not all(known):
+        stranger = f", none of them for {names[known.index(False)]}" if names else ""
+        raise UserError(
+            f"{place} has {len(names)} images but the ground truth {len(labels)} lines{stranger}; "
+            "they do not belong together: get both again"
+        )
+    return lines
+
+
+def _test(folder: Path, kit: Devkit) -> tuple[_Images, npt.NDArray[np.int64] | None]:
+    """The test images and their labels, where both are there; of 2012 there are none."""
+    if kit.year != 2010:
+        return _NO_IMAGES, None
+    labels, file = kit.test, folder / TEST_LABELS
     if file.is_file():
         labels = read_labels(file.read_bytes(), str(file), len(kit.wnids))
     if labels is None:
-        return None
+        return _NO_IMAGES, None
     try:
         place = _locate(folder, kit.year, "test")
     except UserError:  # the list alone is no test set
-        return None
-    return _numbered("test", place, labels, patches)
+        return _NO_IMAGES, None
+    return _find_images(place), labels
 
 
 def _replacements(patches: _Images, split: str) -> Mapping[str, int]:
@@ -261,12 +286,16 @@ def _split(
     patches: _Images,
 ) -> Split:
     """A split of (label, key, index in `images`), with the replacements read instead."""
-    keys = [key for _, key, _ in found]
+    keys = [as_text(key) for _, key, _ in found]
     indices = np.array([index for _, _, index in found], dtype=np.int64)
     labels = np.array([label for label, _, _ in found], dtype=np.int64)
+    replaced = {
+        i: replacements[name]
+        for i, (_, key, _) in enumerate(found)
+        if (name := key.rpartition("/")[2]) in replacements
+    }
 
     def read(i: int) -> bytes:
-        patch = replacements.get(keys[i].rpartition("/")[2])
-        return images.read(int(indices[i])) if patch is None else patches.read(patch)
+        return patches.read(replaced[i]) if i in replaced else images.read(int(indices[i]))
 
     return Split(keys, labels, read)

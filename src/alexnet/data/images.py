@@ -9,7 +9,7 @@ What becomes of the awkward ones:
 | alpha channel, transparent colour | composed on white, as a page would show it |
 | 16 bits a channel | 0..65535 scaled to 0..255, not clipped |
 | 32-bit integers, floating point | refused: their range is anyone's guess |
-| EXIF orientation | ignored: the pixels stay as stored, as in 2012 |
+| orientation (EXIF, TIFF) | ignored: the pixels stay as stored, as in 2012 |
 | progressive, arithmetic-coded JPEG | decoded; more than 100 scans are refused |
 | wrong name (a PNG called .jpg) | the content decides, the name is never looked at |
 | junk before a JPEG's header | skipped, if the header begins in the first 4 KiB |
@@ -85,6 +85,14 @@ class _JpegFile(JpegImageFile):
         """Leave the resolution unknown."""
 
 
+class _TiffFile(TiffImageFile):
+    """A TIFF file whose pixels stay as they are stored, whatever its orientation."""
+
+    def load_end(self) -> None:
+        """Leave out what Pillow does here: turning the picture, and with it its size."""
+        self._size = self.im.size
+
+
 # The classes are called directly because `Image.open` warns on the way, and a warning can be
 # silenced only for all threads at once.
 _READERS: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = (
@@ -92,7 +100,7 @@ _READERS: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
     (re.compile(rb"GIF8[79]a"), GifImageFile),
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), _TiffFile),
     (re.compile(rb"P[456]\s"), PpmImageFile),
     (re.compile(rb"BM"), BmpImageFile),
 )

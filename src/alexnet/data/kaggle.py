@@ -1,6 +1,7 @@
 """The two files with which Kaggle's copy of ILSVRC-2012 replaces the development kit."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from alexnet.errors import UserError
 
 _MAPPING = "LOC_synset_mapping.txt"  # "n01440764 tench, Tinca tinca", a class a line
 _SOLUTION = "LOC_val_solution.csv"  # ImageId,PredictionString: the WNID, then boxes
+_NUMBER = re.compile(r"_(\d{8})$")  # of an image without its ending
 IMAGES = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 """Where the copy keeps train/, val/ and test/."""
 
@@ -35,11 +37,14 @@ def read_kaggle(folder: Path) -> Devkit:
     pairs = [line.partition(" ") for line in mapping if line.strip()]
     wnids = tuple(wnid for wnid, _, _ in pairs)
     places = {wnid: label for label, wnid in enumerate(wnids)}
-    labels = []
-    for image, prediction in sorted(solution):
+    labels: dict[int, int] = {}  # by line: the image's number less 1, or its place without one
+    for place, (image, prediction) in enumerate(sorted(solution)):
         wnid = prediction.partition(" ")[0]
         if wnid not in places:
             raise UserError(f"{folder / _SOLUTION}: {image} is of {wnid!r}, not in {_MAPPING}")
-        labels.append(places[wnid])
+        number = _NUMBER.search(image)
+        labels[int(number[1]) - 1 if number else place] = places[wnid]
+    lines = range(max(labels, default=-1) + 1)
+    validation = np.array([labels.get(line, -1) for line in lines], dtype=np.int64)
     words = tuple(words.strip() for _, _, words in pairs)
-    return Devkit(2012, wnids, words, np.array(labels, dtype=np.int64), test=None)
+    return Devkit(2012, wnids, words, validation, test=None)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet.data.encoded import read_encoded
 from alexnet.data.holdout import hold_out
-from alexnet.data.sources import Source, Split
+from alexnet.data.sources import Source, Split, as_text
 from alexnet.errors import UserError
 
 _SPLITS = {
@@ -58,7 +59,9 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
         chosen = [row for row in rows if row.split == wanted]
         keys = [row.path for row in chosen]
         labels = np.array([places[row.label] for row in chosen], dtype=np.int64)
-        return Split(keys, labels, lambda i: (path.parent / keys[i]).read_bytes()) if keys else None
+        if not keys:
+            return None
+        return Split(keys, labels, lambda i: read_encoded(f"{path.parent}/{keys[i]}"))
 
     train, validation, test = split("train"), split("validation"), split("test")
     notes = []
@@ -72,13 +75,14 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
     if validation is None:
         train, validation = hold_out(train, validation_fraction)
     return Source(
-        name=path.stem,
+        name=as_text(path.stem),
         kind="csv",
         classes=tuple(classes),
         train=train,
         validation=validation,
         test=test,
         notes=tuple(notes),
+        files=lambda: [path.parent / row.path for row in rows],
     )
 
 

@@ -18,6 +18,7 @@ from alexnet.data.pixels import (
 from alexnet.data.rooms import Rooms
 from alexnet.data.sources import Split
 from alexnet.data.sums import Sums, sum_images
+from alexnet.errors import UserError
 from alexnet.parallel.memory import device_budget, host_budget
 from alexnet.progress import Meter
 
@@ -54,7 +55,14 @@ class Place:
 def choose_place(
     images: int, device: torch.device, size: int, workers: int, wanted: str = "auto"
 ) -> Place:
-    """The fastest place in which so many images fit, or the one that is wanted."""
+    """The fastest place in which so many images fit, or the one that is wanted.
+
+    Raises:
+        UserError: what is wanted cannot hold images of an odd size.
+    """
+    halves = size % 2 == 0  # 4:2:0 has a colour for every two pixels each way
+    if wanted == "device-yuv" and not halves:
+        raise UserError(f"data.pixels=device-yuv needs an even data.size, not {size}")
     rgb = images * size * size * 3
     if wanted == "auto":
         on_device = device_budget(device)
@@ -65,7 +73,7 @@ def choose_place(
                 ("device-yuv", rgb // 2, on_device),
                 ("host", rgb, host_budget()),
             )
-            if needed <= budget
+            if needed <= budget and (halves or kind != "device-yuv")
         ]
         wanted = fitting[0] if fitting else "stream"
     return Place(wanted, device, size, workers)

@@ -4,16 +4,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alexnet.data import resume
+from alexnet.data.images import BadImage
 from alexnet.data.resume import Done, Part
 from alexnet.data.shards import Layout, Record, Shard, write_shard
 from alexnet.data.sources import Source, Split
 from alexnet.data.square_worker import Settings, Squares
 from alexnet.data.squares import WorkerPool, in_order
-from alexnet.data.sums import no_sums
+from alexnet.data.sums import Sums, no_sums
 from alexnet.errors import UserError
 from alexnet.files import write_atomically
 from alexnet.progress import Meter
@@ -40,6 +41,11 @@ class Job:
         return splits if source.test is None else {**splits, "test": source.test}
 
     @property
+    def skipped(self) -> list[dict[str, str]]:
+        """What was found, but could not even become an image of a split."""
+        return [{"key": name, "reason": reason} for name, reason in self.source.unusable]
+
+    @property
     def parts(self) -> list[Part]:
         """The shards, in their order."""
         return [
@@ -49,20 +55,30 @@ class Job:
         ]
 
 
-def make_shards(job: Job, workers: int) -> tuple[dict[Part, Done], float]:
-    """Make the shards that are not there yet.
+@dataclass(frozen=True)
+class Made:
+    """All shards of a job."""
 
-    Returns:
-        Every shard with its record, and the images per second of this call.
+    done: dict[Part, Done]  # in their order, without their own sums: large images would fill memory
+    sums: Sums  # over the training images of all
+    images_per_second: float  # of what was made now
+
+
+def make_shards(job: Job, workers: int) -> Made:
+    """Make the shards that are not there yet.
 
     Raises:
         UserError: the source vanished, a worker died, or the job is strict and an image bad.
         CannotWriteError: the disk is full.
     """
-    done = {part: record for part in job.parts if (record := resume.load(job.out, part))}
+    check_strict(job, job.skipped)
+    done: dict[Part, Done] = {}
+    sums = no_sums(job.settings.size)
+    for part in job.parts:
+        if record := resume.load(job.out, part):
+            check_strict(job, record.skipped)
+            done[part], sums = _taken_into(sums, record)
     missing = [part for part in job.parts if part not in done]
-    for record in done.values():
-        _check_strict(job, record.skipped)
     total = sum(len(split) for split in job.splits.values())
     left = sum(part.stop - part.start for part in missing)
     began = time.monotonic()
@@ -72,9 +88,16 @@ def make_shards(job: Job, workers: int) -> tuple[dict[Part, Done], float]:
         Meter("preparing images", total, start=total - left) as meter,
     ):
         for part in missing:
-            done[part] = _write(job, part, squares, meter)
-            resume.save(job.out, part, done[part])
-    return {part: done[part] for part in job.parts}, left / (time.monotonic() - began)
+            record = _write(job, part, squares, meter)
+            resume.save(job.out, part, record)
+            done[part], sums = _taken_into(sums, record)
+    rate = left / (time.monotonic() - began)
+    return Made({part: done[part] for part in job.parts}, sums, rate)
+
+
+def _taken_into(sums: Sums, record: Done) -> tuple[Done, Sums]:
+    """A record without its sums, and all sums so far with them."""
+    return replace(record, sums=None), sums if record.sums is None else sums + record.sums
 
 
 def _chunks(parts: Iterable[Part]) -> Iterator[tuple[Part, range]]:
@@ -109,13 +132,15 @@ def _maker(job: Job, pool: WorkerPool) -> Callable[[tuple[Part, range]], Squares
 
 
 def _read(source: Source, split: Split, index: int) -> bytes | str:
-    """The bytes of an image, or why it may not be read.
+    """The bytes of an image, or why it cannot be used.
 
     Raises:
         UserError: it has gone, though it was there when the source was opened; perhaps all have.
     """
     try:
         return split.read(index)
+    except BadImage as error:
+        return str(error)
     except (PermissionError, IsADirectoryError) as error:
         return error.strerror or str(error)
     except OSError as error:
@@ -141,7 +166,7 @@ def _write(job: Job, part: Part, squares: Iterator[Squares], meter: Meter) -> Do
                 key, label = split.keys[index], int(split.labels[index])
                 if isinstance(encoded, str):
                     skipped.append({"key": key, "reason": encoded})
-                    _check_strict(job, skipped)
+                    check_strict(job, skipped)
                 else:
                     per_class[label] += 1
                     yield Record(encoded, key, label)
@@ -158,7 +183,8 @@ def _write(job: Job, part: Part, squares: Iterator[Squares], meter: Meter) -> Do
     return Done(shards[0], dict(sorted(per_class.items())), skipped, sums if train else None)
 
 
-def _check_strict(job: Job, skipped: list[dict[str, str]]) -> None:
+def check_strict(job: Job, skipped: list[dict[str, str]]) -> None:
+    """UserError if anything was skipped of a job that is strict."""
     if job.strict and skipped:
         first = skipped[0]
         raise UserError(

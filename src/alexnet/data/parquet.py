@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.holdout import hold_out
-from alexnet.data.sources import Source, Split
+from alexnet.data.sources import Source, Split, as_text
 from alexnet.errors import UserError
 
 _NAME = re.compile(r"(train|validation|valid|val|test)\b.*\.parquet", re.IGNORECASE)
@@ -43,12 +43,11 @@ def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
         UserError: the files cannot be read or are of another layout.
     """
     files = {"train": [path]} if path.is_file() else _files(path)
-    if "train" not in files:
-        raise UserError(f"{path} has no training images; wanted are files train-*.parquet")
     tables = {split: _Table(split, paths) for split, paths in files.items()}
-    splits = {split: table.split() for split, table in tables.items()}
+    splits = {name: split for name, table in tables.items() if len(split := table.split())}
     train, validation, test = (splits.get(name) for name in ("train", "validation", "test"))
-    assert train is not None
+    if train is None:
+        raise UserError(f"{path} has no training images; wanted are files train-*.parquet")
     notes = []
     if test is not None and (unknown := test.labels < 0).any():
         notes.append(f"{unknown.sum()} test images have no label and are left out")
@@ -63,13 +62,14 @@ def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
         if split and not 0 <= split.labels.min() <= split.labels.max() < len(classes):
             raise UserError(f"{path} has a label that is none of its {len(classes)} classes")
     return Source(
-        name=path.resolve().stem,
+        name=as_text(path.resolve().stem),
         kind="parquet",
         classes=classes,
         train=train,
         validation=validation,
         test=test,
         notes=tuple(notes),
+        files=lambda: [file for paths in files.values() for file in paths],
     )
 
 
@@ -90,32 +90,28 @@ class _Table:
     """The rows of one split over all its files."""
 
     def __init__(self, name: str, paths: Sequence[Path]) -> None:
-        from pyarrow.parquet import ParquetFile
-
         self._name = name
         self._paths = paths
         self._lock = threading.Lock()  # a file is read by one thread at a time
         self._kept: OrderedDict[int, Any] = OrderedDict()  # group → its images, last used last
-        with _complaining(paths[0]):
-            self._files = [ParquetFile(path) for path in paths]
-            self._schema = self._files[0].schema_arrow
-            self._image, self._label = _columns(paths[0], self._schema)
-            self._groups = [
-                (file, group, file.metadata.row_group(group).num_rows)
-                for file in self._files
-                for group in range(file.metadata.num_row_groups)
-            ]
+        self._files = [_opened(path) for path in paths]
+        self._schema = self._files[0].schema_arrow
+        self._image, self._label = _columns(paths[0], self._schema)
+        self._groups = [
+            (file, group, file.metadata.row_group(group).num_rows)
+            for file in self._files
+            for group in range(file.metadata.num_row_groups)
+        ]
         self._ends = np.cumsum([rows for _, _, rows in self._groups])
 
     def split(self) -> Split:
         """Keys are the paths in the image column, if all have one of their own."""
-        with _complaining(self._paths[0]):
-            labels = [self._column(file, self._label) for file in self._files]
-            paths = [
-                path
-                for file in self._files
-                for path in self._column(file, f"{self._image}.path").field("path").to_pylist()
-            ]
+        labels: list[Any] = []
+        paths: list[str | None] = []
+        for place, file in zip(self._paths, self._files, strict=True):
+            with _complaining(place):
+                labels.append(self._column(file, self._label))
+                paths += self._column(file, f"{self._image}.path").field("path").to_pylist()
         if None in paths or len(set(paths)) < len(paths):
             paths = [f"{row:08d}" for row in range(len(paths))]
         keys = [f"{self._name}/{path}" for path in paths]
@@ -154,6 +150,13 @@ class _Table:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(group)
             return self._kept[group]
+
+
+def _opened(path: Path) -> Any:
+    from pyarrow.parquet import ParquetFile
+
+    with _complaining(path):
+        return ParquetFile(path)
 
 
 def _columns(path: Path, schema: Any) -> tuple[str, str]:

@@ -18,7 +18,7 @@ import alexnet
 from alexnet.data import resume
 from alexnet.data.checksums import unofficial_archives
 from alexnet.data.fingerprint import fingerprint
-from alexnet.data.making import Job, make_shards
+from alexnet.data.making import Job, Made, check_strict, make_shards
 from alexnet.data.manifest import (
     MEAN,
     NAME,
@@ -34,7 +34,6 @@ from alexnet.data.resume import Done, Part
 from alexnet.data.sources import Source, open_source
 from alexnet.data.square_worker import Settings
 from alexnet.data.statistics import Statistics
-from alexnet.data.sums import no_sums
 from alexnet.errors import UserError
 from alexnet.files import write_atomically
 from alexnet.progress import say
@@ -94,10 +93,12 @@ def prepare(
         **asdict(settings),
         "shard_images": shard_images,
         "pillow": PIL.__version__,
-        "images": fingerprint(opened, path),
+        "images": fingerprint(opened),
     }
     if (out / NAME).is_file():
-        return _result(out, _finished(out, plan), 0.0)
+        manifest = _finished(out, plan)
+        check_strict(job, manifest.skipped)
+        return _result(out, manifest, 0.0)
     with resume.claimed(out, plan):
         unofficial = []
         if checksums is not False:
@@ -108,11 +109,11 @@ def prepare(
         notes = [*opened.notes, *unofficial]
         for note in notes:
             say(note)
-        done, rate = make_shards(job, workers or _cores())
-        manifest = _finish(job, done, notes, plan)
+        made = make_shards(job, workers or _cores())
+        manifest = _finish(job, made, notes, plan)
         resume.forget(out)
     _say_skipped(manifest)
-    return _result(out, manifest, rate)
+    return _result(out, manifest, made.images_per_second)
 
 
 def _checked(settings: Settings, shard_images: int, workers: int | None) -> Settings:
@@ -131,22 +132,24 @@ def _checked(settings: Settings, shard_images: int, workers: int | None) -> Sett
 
 
 def _check_apart(path: Path, source: Source, out: Path) -> None:
-    """A set among the class folders would be taken for a class."""
-    classes_lie_there = source.kind == "folder" and not (path / "train").is_dir()
-    if classes_lie_there and path.resolve() in out.resolve().parents:
+    """A set among the images would be taken for some of them, or for a class."""
+    if path.resolve() not in out.resolve().parents:
+        return
+    if source.kind == "folder" and not (path / "train").is_dir():
         raise UserError(f"{out} lies among the classes of {path}; choose a place outside of it")
+    first = path / out.resolve().relative_to(path.resolve()).parts[0]
+    if any(str(file).startswith(f"{first}{os.sep}") for file in source.files()):
+        raise UserError(f"{out} lies among the images in {first}; choose a place outside of it")
 
 
-def _finish(job: Job, done: dict[Part, Done], notes: list[str], plan: dict[str, Any]) -> Manifest:
+def _finish(job: Job, made: Made, notes: list[str], plan: dict[str, Any]) -> Manifest:
     """Write what belongs to all shards; the manifest is the last file."""
-    splits = {name: _summary(job, name, done) for name in job.splits}
+    splits = {name: _summary(job, name, made.done) for name in job.splits}
     for name in ("train", "validation"):
         if not splits[name].images:
             raise UserError(f"no {name} image of {job.source.name} can be used; see its files")
-    sums = no_sums(job.settings.size)
-    for record in done.values():
-        sums = sums if record.sums is None else sums + record.sums
-    statistics = sums.statistics()
+    statistics = made.sums.statistics()
+    skipped = [entry for record in made.done.values() for entry in record.skipped]
     write_atomically(job.out / MEAN, lambda path: _save(path, statistics))
     manifest = Manifest(
         name=job.source.name,
@@ -160,7 +163,7 @@ def _finish(job: Job, done: dict[Part, Done], notes: list[str], plan: dict[str, 
         splits=splits,
         mean_sha256=sha256(job.out / MEAN),
         components=components_to_json(statistics),
-        skipped=[entry for record in done.values() for entry in record.skipped],
+        skipped=[*job.skipped, *skipped],
         notes=notes,
         made={"alexnet": alexnet.__version__, "plan": plan},
     )

@@ -23,10 +23,11 @@ KINDS = ("auto", "folder", "ilsvrc2010", "ilsvrc2012", "cifar10", "parquet", "cs
 class Split:
     """The images of one split, still encoded.
 
-    `read` may be called from any number of threads. It raises OSError if the image has gone.
+    `read` may be called from any number of threads. It raises OSError if the image has gone, and
+    BadImage if it is there but cannot be a picture.
     """
 
-    keys: Sequence[str]  # unique names such as "train/cat/1.jpg"
+    keys: Sequence[str]  # unique names such as "train/cat/1.jpg", made by `as_text` from paths
     labels: npt.NDArray[np.int64]  # (N,), indices into the classes of the source
     read: Callable[[int], bytes]  # the encoded bytes of image i, 0 <= i < N
 
@@ -51,10 +52,21 @@ class Source:
     mirror: bool = True  # False where a mirror image is another thing
     crop: bool = True  # False where what matters reaches the edge of the picture
     notes: tuple[str, ...] = ()  # what was decided or left out on the way, one line each
+    unusable: tuple[tuple[str, str], ...] = ()  # (name, reason) of images that are in no split
+    files: Callable[[], Sequence[Path]] = tuple  # that images are read from, always in one order
     test: Split | None = None
     class_ids: tuple[str, ...] = ()  # the WordNet identifier of each class, where it has one
     year: int | None = None  # of ILSVRC: the classes and their order depend on it
     statistics: Statistics | None = None  # of the training split, where they are known already
+
+
+def as_text(name: str) -> str:
+    """A file's name as text that can be written: bytes that are no UTF-8 become "\\xff"."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python holds such bytes as halves of characters
+        return os.fsencode(name).decode(errors="backslashreplace")
+    return name
 
 
 def open_source(data: str, *, validation_fraction: float = 0.2, kind: str = "auto") -> Source:
@@ -82,9 +94,13 @@ def open_source(data: str, *, validation_fraction: float = 0.2, kind: str = "aut
     if data == "cifar10" and kind in ("auto", "cifar10"):
         return open_cifar10()
     path = Path(data).expanduser()
-    if not path.exists():
-        raise UserError(_nothing_there(data))
-    return _open_path(path, _kind(path) if kind == "auto" else kind, validation_fraction)
+    try:
+        if not path.exists():
+            raise UserError(_nothing_there(data))
+        held = _kind(path) if kind == "auto" else kind
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    return _open_path(path, held, validation_fraction)
 
 
 def _kind(path: Path) -> str:

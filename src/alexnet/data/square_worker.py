@@ -1,4 +1,4 @@
-"""One process of `squares.Squares`: encoded images come in, encoded squares go out.
+"""One process of `squares.WorkerPool`: encoded images come in, encoded squares go out.
 
 It ends when its input ends, that is also when its parent is killed.
 """

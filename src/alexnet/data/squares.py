@@ -6,6 +6,7 @@ each: they are as many as the cores. The first worker is a thread of this proces
 once, while the others start, and its images go through no pipe.
 """
 
+import fcntl
 import os
 import pickle
 import queue
@@ -25,7 +26,7 @@ from alexnet.errors import UserError
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
-_PIPE_BYTES = 1 << 20  # a whole image, so that neither side waits for the other in its middle
+_PIPE_BYTES = 1 << 20  # so that neither side waits for the other in the middle of an image
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -106,14 +107,23 @@ def in_order(
 def _start() -> "subprocess.Popen[bytes]":
     package = str(Path(alexnet.__file__).parents[1])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
-        [sys.executable, "-c", "from alexnet.data.square_worker import main; main()"],
+    process = subprocess.Popen(  # -P: without the modules that lie where the user stands
+        [sys.executable, "-P", "-c", "from alexnet.data.square_worker import main; main()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
-        pipesize=_PIPE_BYTES,
         process_group=0,  # Ctrl-C is for the parent
     )
+    for pipe in (process.stdin, process.stdout):
+        _widen(pipe)
+    return process
+
+
+def _widen(pipe: Any) -> None:
+    """Make a pipe hold a whole image, where the system knows how and has any room left for us."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # Linux gives all pipes of a user 64 MiB
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _ask(process: "subprocess.Popen[bytes]", images: Iterable[bytes], with_sums: bool) -> Squares:

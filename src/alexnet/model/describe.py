@@ -109,16 +109,24 @@ def layer_lines(description: Description, list_variants: bool) -> list[str]:
     return lines
 
 
-def difference_lines(a: Description, b: Description) -> list[str]:
-    """One line for each field in which two variants differ."""
-    lines = [f"{'':<20}{a.variant.name} | {b.variant.name}"]
-    for name, in_a, in_b in differences(a.variant, b.variant):
-        lines.append(f"{name:<20}{_plain(in_a)} | {_plain(in_b)}")
+def difference(a: Description, b: Description) -> dict[str, Any]:
+    """The names of two variants, and both values of each field in which they differ."""
+    fields = {name: (in_a, in_b) for name, in_a, in_b in differences(a.variant, b.variant)}
     for name in ("parameters", "macs"):
         counts = (getattr(a, name), getattr(b, name))
         if counts[0] != counts[1]:
-            lines.append(f"{name:<20}{counts[0]:,} | {counts[1]:,}")
-    return lines if len(lines) > 1 else [f"{a.variant.name} and {b.variant.name} are the same"]
+            fields[name] = counts
+    return {"variants": (a.variant.name, b.variant.name), "fields": fields}
+
+
+def difference_lines(a: Description, b: Description) -> list[str]:
+    """One line for each field in which two variants differ."""
+    fields = difference(a, b)["fields"]
+    if not fields:
+        return [f"{a.variant.name} and {b.variant.name} are the same"]
+    lines = [f"{'':<20}{a.variant.name} | {b.variant.name}"]
+    lines += [f"{name:<20}{_plain(in_a)} | {_plain(in_b)}" for name, (in_a, in_b) in fields.items()]
+    return lines
 
 
 def _plain(value: Any) -> str:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
+import threading
 from pathlib import Path
 
 from alexnet.files import CannotWriteError, cache_folder, write_atomically
@@ -21,13 +22,13 @@ from alexnet.progress import say
 
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _SECONDS_TO_COMPILE = 120.0
+_one_at_a_time = threading.Lock()
 
 
 class _CannotBuildError(Exception):
     """Why there is no compiled library here, in one line."""
 
 
-@functools.cache
 def library(name: str, *, threads: bool = False) -> ctypes.CDLL | None:
     """The compiled `NAME.c` of this folder, or None, with the reason said once, where it cannot be.
 
@@ -39,6 +40,12 @@ def library(name: str, *, threads: bool = False) -> ctypes.CDLL | None:
         threads: compile its OpenMP directives; torch's own runtime serves them if torch has been
             imported before, so that `torch.set_num_threads` holds.
     """
+    with _one_at_a_time:  # all decoding threads ask at once, and one of them shall compile
+        return _loaded(name, threads)
+
+
+@functools.cache
+def _loaded(name: str, threads: bool) -> ctypes.CDLL | None:
     if os.environ.get("ALEXNET_NATIVE") == "0":
         return None
     flags = (*_FLAGS, *(["-fopenmp"] if threads else []))

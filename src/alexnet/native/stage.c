@@ -224,22 +224,27 @@ static void pool_row_back(const Stage *s, const char *pooled, const uint8_t *win
 /* ---- the whole ---- */
 
 typedef struct {
-    float *row, *gradient, *best, *padded, *totals, *scratch;
+    float *row, *gradient, *best, *padded, *totals, *scratch, *kept;
     int32_t *places;
+    int there; /* 0: there was no memory for them */
 } Buffers;
 
-static Buffers make_buffers(const Stage *s) {
+/* What one thread works in; `kept` holds so many rows. */
+static Buffers make_buffers(const Stage *s, int64_t kept) {
     int64_t row = s->width * s->channels, pooled = s->pooled_width * s->channels;
     int64_t column = s->channels + s->size + 16;
-    float *all = calloc(2 * row + pooled + 2 * column + s->width + 64, sizeof(float));
-    Buffers b;
+    float *all = calloc((2 + kept) * row + pooled + 2 * column + s->width + 64, sizeof(float));
+    Buffers b = {0};
+    b.places = malloc((pooled + 1) * sizeof(int32_t));
+    b.there = all && b.places;
     b.row = all;
+    if (!b.there) return b;
     b.gradient = b.row + row;
     b.best = b.gradient + row;
     b.padded = b.best + pooled;
     b.totals = b.padded + column;
     b.scratch = b.totals + column;
-    b.places = malloc((pooled + 1) * sizeof(int32_t));
+    b.kept = b.scratch + s->width + 64;
     return b;
 }
 
@@ -263,16 +268,16 @@ static void prepare_row(const Stage *s, const char *images, int64_t n, int64_t h
 }
 
 /* Windows of one output row, from rows `top` .. ; rows are made twice where windows overlap
-   across a band's edge and once elsewhere, because `rows` keeps the last few. */
+   across a band's edge and once elsewhere, because the last few are kept. */
 static void forward_band(const Stage *s, const char *images, char *out, uint8_t *winners,
-                         int64_t n, int64_t begin, int64_t end, Buffers b, float *rows) {
+                         int64_t n, int64_t begin, int64_t end, Buffers b) {
     int64_t row_floats = s->width * s->channels, pooled = s->pooled_width * s->channels;
-    int64_t made = begin * s->stride; /* rows before this one are in `rows`, by h % window */
+    int64_t made = begin * s->stride; /* rows before this one are kept, by h % window */
     for (int64_t ph = begin; ph < end; ph++) {
         for (int64_t kh = 0; kh < s->window; kh++) {
             int64_t h = ph * s->stride + kh;
             if (h >= s->height) break;
-            float *kept = rows + (h % s->window) * row_floats;
+            float *kept = b.kept + (h % s->window) * row_floats;
             if (h >= made) {
                 prepare_row(s, images, n, h, b);
                 memcpy(kept, b.row, row_floats * sizeof(float));
@@ -287,19 +292,22 @@ static void forward_band(const Stage *s, const char *images, char *out, uint8_t 
     }
 }
 
-void stage_forward(const Stage *s, const void *images, void *out, uint8_t *winners) {
+/* 1, or 0 where there was no memory to work in. */
+int stage_forward(const Stage *s, const void *images, void *out, uint8_t *winners) {
     int64_t rows = s->window ? s->pooled_height : s->height;
     int64_t band = band_height(s, rows), bands = (rows + band - 1) / band;
-#pragma omp parallel
+    int done = 1;
+#pragma omp parallel reduction(&& : done)
     {
-        Buffers b = make_buffers(s);
-        float *kept = s->window ? malloc(s->window * s->width * s->channels * sizeof(float)) : 0;
+        Buffers b = make_buffers(s, s->window);
+        done = b.there;
 #pragma omp for schedule(dynamic)
         for (int64_t task = 0; task < s->images * bands; task++) {
+            if (!b.there) continue;
             int64_t n = task / bands, begin = task % bands * band;
             int64_t end = begin + band < rows ? begin + band : rows;
             if (s->window) {
-                forward_band(s, images, out, winners, n, begin, end, b, kept);
+                forward_band(s, images, out, winners, n, begin, end, b);
                 continue;
             }
             for (int64_t h = begin; h < end; h++) {
@@ -307,21 +315,24 @@ void stage_forward(const Stage *s, const void *images, void *out, uint8_t *winne
                 store_row(s, out, n, h, b.row, b.scratch);
             }
         }
-        free(kept);
         free_buffers(b);
     }
+    return done;
 }
 
-/* `gradient` is that of the output; `out` becomes that of the images. */
-void stage_backward(const Stage *s, const void *images, const void *gradient,
+/* `gradient` is that of the output; `out` becomes that of the images. Returns as above. */
+int stage_backward(const Stage *s, const void *images, const void *gradient,
                     const uint8_t *winners, void *out) {
     int64_t band = band_height(s, s->height), bands = (s->height + band - 1) / band;
     int64_t count = s->width * s->channels;
-#pragma omp parallel
+    int done = 1;
+#pragma omp parallel reduction(&& : done)
     {
-        Buffers b = make_buffers(s);
+        Buffers b = make_buffers(s, 0);
+        done = b.there;
 #pragma omp for schedule(dynamic)
         for (int64_t task = 0; task < s->images * bands; task++) {
+            if (!b.there) continue;
             int64_t n = task / bands, begin = task % bands * band;
             int64_t end = begin + band < s->height ? begin + band : s->height;
             for (int64_t h = begin; h < end; h++) {
@@ -340,4 +351,5 @@ void stage_backward(const Stage *s, const void *images, const void *gradient,
         }
         free_buffers(b);
     }
+    return done;
 }

@@ -111,4 +111,5 @@ def _call(function: str, stage: _Stage, *tensors: Tensor | None) -> None:
     compiled = library("stage", threads=True)
     assert compiled is not None
     pointers = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
-    getattr(compiled, function)(ctypes.byref(stage), *pointers)
+    if not getattr(compiled, function)(ctypes.byref(stage), *pointers):
+        raise MemoryError(f"no memory for {function}")

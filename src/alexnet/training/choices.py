@@ -37,6 +37,8 @@ def resolve_config(
             crop=source.crop,
             side=seen.side,
             gray=seen.gray,
+            stored=len(source.statistics.mean_image) if source.statistics else None,
+            seen=resolve(override(Config(), _model(assignments)).model).image_size,
             batch_size=_number(assignments, "train.batch_size"),
             epochs=_number(assignments, "train.epochs"),
         )
@@ -74,6 +76,11 @@ def _absolute(data: str) -> str:
 def _number(assignments: Sequence[str], key: str) -> int | None:
     """What the user has set a number to, if anything."""
     return int(_given(assignments, key)) if _set(assignments, key) else None
+
+
+def _model(assignments: Sequence[str]) -> list[str]:
+    """What the user has set of the network."""
+    return [assignment for assignment in assignments if assignment.startswith("model.")]
 
 
 def _given(assignments: Sequence[str], key: str) -> Any:

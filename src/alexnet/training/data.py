@@ -33,6 +33,11 @@ class Data:
     statistics: Statistics
     validation_fraction: float  # of a source that has no validation split of its own
 
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(name, reason) of every image that was left out."""
+        return [*self.source.unusable, *self.train.skipped, *self.validation.skipped]
+
     def manifest(self) -> dict[str, Any]:
         """What the weights file says of its training data."""
         return {
@@ -41,7 +46,7 @@ class Data:
             "validation_fraction": self.validation_fraction,
             "train_images": len(self.train),
             "validation_images": len(self.validation),
-            "skipped": len(self.train.skipped) + len(self.validation.skipped),
+            "skipped": len(self.skipped),
             "fingerprint": self.fingerprint(),
         }
 
@@ -95,7 +100,7 @@ def load_data(config: Config, world: World) -> Data:
     validation, _ = load_images(
         source.validation, place, "reading validation images", trusted=trusted
     )
-    _say_what_was_left_out(source, [*train.skipped, *validation.skipped])
+    _say_what_was_left_out(source, [*source.unusable, *train.skipped, *validation.skipped])
     _check_readable(source, train, validation)
     statistics = statistics or (sums.statistics() if sums else None)
     assert statistics is not None
@@ -137,7 +142,7 @@ def check_same_data(run: Path, data: Data) -> None:
     """Refuse to continue a run on other images; note which they are at its start."""
     note = run / "data.json"
     manifest = data.manifest() | {
-        "skipped": [*data.train.skipped, *data.validation.skipped],
+        "skipped": data.skipped,
         "classes": data.source.classes,
         "notes": data.source.notes,
     }

@@ -1,6 +1,7 @@
 """`alexnet info`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -20,10 +21,10 @@ def info(
     what: str | None, diff: str | None, classes: int | None, verify: bool, as_json: bool
 ) -> None:
     """Show the layers of a variant or run: shapes, parameters, multiply-adds; or a prepared set."""
-    from alexnet.model.describe import describe, difference_lines, layer_lines
+    from alexnet.data.prepared import describe_prepared, holds_prepared
+    from alexnet.model.describe import describe, difference, difference_lines, layer_lines
 
-    if what and (Path(what) / "manifest.json").exists():
-        from alexnet.data.prepared import describe_prepared
+    if what and holds_prepared(Path(what)):
         from alexnet.data.prepared import verify as check
         from alexnet.progress import say
 
@@ -37,7 +38,10 @@ def info(
         raise UserError(f"--verify wants a prepared set, not {what or 'a variant'}")
     description = describe(what or "paper", classes)
     if diff is not None:
-        return click.echo("\n".join(difference_lines(description, describe(diff, classes))))
+        other = describe(diff, classes)
+        if as_json:
+            return click.echo(json.dumps(difference(description, other), default=asdict))
+        return click.echo("\n".join(difference_lines(description, other)))
     if as_json:
         return click.echo(json.dumps(description.to_json()))
     return click.echo("\n".join(layer_lines(description, list_variants=what is None)))

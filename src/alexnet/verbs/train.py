@@ -61,10 +61,12 @@ def train(
     layout: str,
     **named: Any,
 ) -> None:
-    """Train a network on DATA: a folder of class folders, `digits`, or `cifar10`.
+    """Train a network on DATA: a folder of class folders, a prepared set, `digits` or `cifar10`.
 
-    Without DATA the embedded handwritten digits are used. The run directory holds the weights,
-    the checkpoints, the metrics and report.html.
+    DATA may also be the ILSVRC-2010 or -2012 archives as they come, a Kaggle tree, Parquet files or
+    a CSV list; many images are better prepared once (`alexnet prepare`). Without DATA the embedded
+    handwritten digits are used. The run directory holds the weights, the checkpoints, the metrics
+    and report.html.
     """
     assignments = [*assignments_of(named), *changes]
     if resume is not None:
