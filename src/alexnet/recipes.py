@@ -190,9 +190,7 @@ def reasons(facts: DataFacts, chosen: Config, config: Config) -> list[str]:
     for choice in choices(facts):
         ours, value = (setting(c, choice.key) for c in (chosen, config))
         if value != ours:
-            lines.append(
-                f"  {choice.key} {_shown(value)}: as you say (it would be {_shown(ours)})"
-            )
+            lines.append(f"  {choice.key} {_shown(value)}: as you say (it would be {_shown(ours)})")
         elif ours != choice.value:
             lines.append(
                 f"  {choice.key} {_shown(ours)}: fine-tuning, from scratch {_shown(choice.value)}"

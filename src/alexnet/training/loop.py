@@ -95,7 +95,7 @@ def train_loop(state: State, around: Surroundings) -> None:
     Raises:
         InterruptedRunError: a stop was requested; the state is saved.
         PausedRunError: `pause_step` is reached; the state is saved.
-        UserError: the run cannot learn.
+        CannotLearnError: it cannot.
         CannotWriteError: its state cannot be saved; earlier checkpoints are intact.
     """
     config, feed = around.config, around.feed
