@@ -314,7 +314,7 @@ def _forget(study: Study, trial: Trial, keep_weights: bool) -> None:
 def epochs_trained(study: Study, trials: Sequence[Trial]) -> float:
     """Epochs of training that the search has taken so far, those of failed trials among them."""
     logs = (trial_folder(study.folder, t.number) / "run" / "metrics.jsonl" for t in trials)
-    return sum(rows[-1]["epoch"] for log in logs if (rows := read_metrics(log)))
+    return sum(float(rows[-1]["epoch"]) for log in logs if (rows := read_metrics(log)))
 
 
 def progress(study: Study, trials: list[Trial]) -> str:
