@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from alexnet.tuning.halving import Plan, Score, Trial, best, hopeless, next_job, rungs_of
 
-
 FAILED = Score(1.0, 0.0)
 
 

@@ -135,15 +135,15 @@ def train_loop(state: State, around: Surroundings) -> None:
                 _save(state, around)
                 last_save = time.monotonic()
             meter.advance()
-            if step == around.pause_step and step < last_step:
-                agreement.finish()
-                raise PausedRunError
             if stop and step < last_step:
                 agreement.finish()
                 raise InterruptedRunError(
                     f"stopped at step {step}, saved; continue with: "
                     f"alexnet train --resume {around.checkpoint_folder.parent}"
                 )
+            if step == around.pause_step and step < last_step:
+                agreement.finish()
+                raise PausedRunError
     agreement.finish()
 
 
