@@ -71,6 +71,7 @@ def test_the_healthy_are_left_in_peace_at_every_moment() -> None:
     ("rows", "name"),
     [
         (stuck(loss=None), "rate-too-high"),
+        (stuck(loss=None, update_ratios=dict.fromkeys(LAYERS)), "rate-too-high"),
         (stuck(update_ratios=dict.fromkeys(LAYERS, 0.1)), "rate-too-high"),
         (stuck(update_ratios=dict.fromkeys(LAYERS, 2e-5)), "rate-too-low"),
         (stuck(signal=1e-4), "drowned-signal"),

@@ -1,6 +1,8 @@
 """`alexnet tune`, `train --init` and `train --budget` as people use them."""
 
 import json
+import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from alexnet.cli import run as command
 from alexnet.tuning import budget, search
 from alexnet.tuning.budget import Costs
 from alexnet.tuning.page import explained
+from alexnet.tuning.range_test import judge
 from alexnet.tuning.space import Range
 
 _TINY = (
@@ -38,6 +41,29 @@ def test_the_range_test_ends_in_a_rate_and_a_plot(
     assert said["fastest_batch_size"] == 32
     assert said["suggested_lr"] > 0
     assert len(said["rates"]) == len(said["losses"]) == len(said["updates"])
+    command_line = shlex.split(said["lines"][-1])[1:]
+    assert command_line[:3] == ["alexnet", "train", str(image_folder)]
+    tested = call(capsys, "train", image_folder, *_TINY, "--dry-run")
+    config = call(capsys, *command_line[1:], "--dry-run")
+    assert config["optimizer"].pop("lr") == said["suggested_lr"]
+    del tested["optimizer"]["lr"]
+    assert config == tested
+
+
+def test_a_range_test_that_diverges_says_so_in_json(
+    image_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    diverged = judge([1e-3, 2e-3], [2.3, math.inf], [0.01, math.nan], 3)
+    monkeypatch.setattr(search, "range_test", lambda bench: diverged)
+    monkeypatch.setattr(search, "speeds", lambda config: {16: 90.0})
+    arguments = ("tune", image_folder, "--range", "--out", tmp_path, *_TINY, "--json")
+    capsys.readouterr()
+    assert command([str(argument) for argument in arguments]) == 0
+    said = json.loads(capsys.readouterr().out, parse_constant=lambda name: 1 / 0)
+    assert (said["losses"], said["updates"]) == ([2.3, None], [0.01, None])
 
 
 def test_a_budget_plans_the_run_and_the_study(

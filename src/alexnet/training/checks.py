@@ -150,8 +150,8 @@ def learns(rows: Rows, facts: Facts) -> bool:
 
 def largest_update(train: Rows) -> float | None:
     """The largest update so far relative to the weights, median of the layers."""
-    medians = [median(row["update_ratios"].values()) for row in train if row.get("update_ratios")]
-    return max(medians, default=None)
+    ratios = [[r for r in row.get("update_ratios", {}).values() if r is not None] for row in train]
+    return max((median(of_layers) for of_layers in ratios if of_layers), default=None)
 
 
 def _settled(train: Rows, facts: Facts, steps: int, epochs: float = 0.0) -> bool:

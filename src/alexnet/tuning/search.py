@@ -1,6 +1,7 @@
 """What `alexnet tune` does: make or join a study, work on it, and say what won."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,12 +16,13 @@ from alexnet.parallel.world import make_world
 from alexnet.progress import say
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
+from alexnet.training.metrics import finite
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs, read_duration
 from alexnet.tuning.halving import Plan, best, rungs_of
 from alexnet.tuning.joining import Asked, check_asked
 from alexnet.tuning.page import command_line, importance, share_of_full, verdict, write_page
-from alexnet.tuning.range_test import range_test, save_plot
+from alexnet.tuning.range_test import RangeTest, range_test, save_plot
 from alexnet.tuning.setup import new_bench
 from alexnet.tuning.study import Study, create_study, epochs_trained, open_study, work
 
@@ -195,8 +197,8 @@ def find_range(
         "breaks_at": test.breaks_at,
         "reason": test.reason,
         "rates": test.rates,
-        "losses": test.losses,
-        "updates": test.updates,
+        "losses": finite(test.losses),
+        "updates": finite(test.updates),
         "plot": str(folder / "range.png"),
         "images_per_second": {str(size): speed for size, speed in measured.items()},
         "fastest_batch_size": quickest,
@@ -204,9 +206,27 @@ def find_range(
             f"rate {test.suggested:g} for batches of {config.train.batch_size}: {test.reason}",
             f"  images/s by batch size  {table}; {quickest} is the smallest near the fastest",
             f"  plot     {folder / 'range.png'}",
-            f"  train    alexnet train {data or 'digits'} --lr {test.suggested:g}",
+            f"  train    {_command_with_rate(data, recipe, assignments, init, config, test)}",
         ],
     }
+
+
+def _command_with_rate(
+    data: str | None,
+    recipe: str | None,
+    assignments: Sequence[str],
+    init: str | None,
+    config: Config,
+    test: RangeTest,
+) -> str:
+    """The training that was tested, at the rate that was found for its batches."""
+    given = [*([data] if data else []), *(["--recipe", recipe] if recipe else [])]
+    given += ["--init", init] if init else []
+    found = {"optimizer.lr": test.suggested, "train.batch_size": config.train.batch_size}
+    kept = [entry for entry in assignments if entry.partition("=")[0].strip() not in found]
+    changes = [word for entry in kept for word in ("--set", entry)]
+    rule = ["--batch-size", str(config.train.batch_size), "--lr", f"{test.suggested:g}"]
+    return shlex.join(["alexnet", "train", *given, *changes, *rule])
 
 
 def _helper(out: Path, number: int) -> "subprocess.Popen[bytes]":
