@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from alexnet.cli import run as command
+from alexnet.config import Config, override
+from alexnet.parallel.devices import devices_for
 from alexnet.tuning import budget, search
 from alexnet.tuning.budget import Costs
 from alexnet.tuning.page import explained
@@ -115,3 +117,29 @@ def test_the_built_in_importance_finds_what_decides() -> None:
     shares = explained(points, [abs(p["optimizer.lr"] - 0.1) for p in points], space)
     assert shares["optimizer.lr"] > 0.7
     assert shares["model.dropout"] < 0.1
+
+
+def test_helpers_see_one_signal_and_leave_their_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a session of their own, Ctrl-C at the terminal does not come to them a second time."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho $$ $(cut -d' ' -f6 /proc/$$/stat) >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    assert search._helper(tmp_path, 1).wait() == 0
+    number, session = (tmp_path / "worker-1.log").read_text().split()
+    assert number == session
+
+
+def test_a_budget_counts_devices_and_full_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers on the processor share its cores: two do not do twice as much."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [devices_for(workers, "auto") for workers in (1, 2, 5)] == [1, 2, 2]
+    assert devices_for(4, "cpu") == 1
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert devices_for(4, "auto") == 1
+    monkeypatch.setattr(search, "measure_costs", lambda *things: Costs(1.0, 0.0, 0.0))
+    config = override(Config(), ["train.epochs=9", "train.batch_size=2000"])
+    assert search.trials_within(config, 100.0, full=True) == 10
+    assert search.trials_within(config, 100.0) > 20

@@ -102,18 +102,16 @@ def _study(asked: Asked, out: Path | None, workers: int) -> Study:
     if asked.trials is not None and asked.budget is not None:
         raise UserError("--trials and --budget both say how much to try; give one of them")
     if out is not None and (out / "study.json").exists():
-        study = _existing(out)
-    else:
-        config = resolve_config(asked.data, asked.recipe, asked.assignments, None, asked.init)
-        out = out or Path("studies") / Path(config.data.source).name
-        there = (out / "study.json").exists()
-        study = _existing(out) if there else _new(out, config, asked, workers)
-    check_asked(study, asked)  # one that another worker has just made, too
-    return study
+        return _existing(out, asked)
+    config = resolve_config(asked.data, asked.recipe, asked.assignments, None, asked.init)
+    out = out or Path("studies") / Path(config.data.source).name
+    there = (out / "study.json").exists()
+    return _existing(out, asked) if there else _new(out, config, asked, workers)
 
 
-def _existing(out: Path) -> Study:
+def _existing(out: Path, asked: Asked) -> Study:
     study = open_study(out)
+    check_asked(study, asked)
     say(f"going on with the study {out}: {study.plan.trials} trials")
     return study
 
@@ -133,6 +131,7 @@ def _new(out: Path, config: Config, asked: Asked, workers: int) -> Study:
         fixed=asked.keys,
         budget=asked.budget,
     )
+    check_asked(study, asked)  # another worker may have made it in the meantime
     say(
         f"{study.plan.trials} trials of {config.train.epochs} epochs, compared after "
         f"{', '.join(map(str, study.plan.rungs))}: {study.plan.share():.0%} of the work of "

@@ -33,6 +33,8 @@ from alexnet.tuning.trial import advance, scores_so_far
 
 _WAIT_SECONDS = 1.0
 _FAILED = Score(1.0, 1e9)  # the last of all ranks
+# By a worker that was killed while it made the study.
+_LEFT_BEHIND = ("lock", "optuna.journal", ".study.json.")
 _EARLIEST = {"name": "alexnet", "fixed": (), "budget": None}  # of the first studies, without these
 
 
@@ -112,25 +114,26 @@ def create_study(
     """
     if (folder / "study.json").exists():
         return open_study(folder)
-    if folder.exists() and not all(_of_a_beginning(path) for path in folder.iterdir()):
-        raise UserError(f"{folder} exists already and is no study; choose another --out")
+    if folder.exists() and any(folder.iterdir()) and not (folder / "lock").exists():
+        raise _no_study(folder)
     plan = Plan(trials, (config.train.epochs,) if full else rungs_of(config.train.epochs))
     _check_evaluations(config, plan)
     if storage == "auto":
         storage = "journal" if has_optuna() else "folder"
-    folder.mkdir(parents=True, exist_ok=True)
     name = f"alexnet-{uuid.uuid4().hex}"
     study = Study(folder, config, plan, seed, lasting_storage(storage), name, tuple(fixed), budget)
+    folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / "lock"):
         if not (folder / "study.json").exists():  # another worker may have been faster
+            if not all(path.name.startswith(_LEFT_BEHIND) for path in folder.iterdir()):
+                raise _no_study(folder)
             study.ledger()
             _write(study)
     return open_study(folder)
 
 
-def _of_a_beginning(path: Path) -> bool:
-    """Whether a file may be left from a study that was killed while it was made."""
-    return path.name == "lock" or path.name.startswith("optuna.journal")
+def _no_study(folder: Path) -> UserError:
+    return UserError(f"{folder} exists already and is no study; choose another --out")
 
 
 def _check_evaluations(config: Config, plan: Plan) -> None:
