@@ -226,6 +226,7 @@ def _log(
             "top1_error": 1.0 - top1 / images,
             "top5_error": 1.0 - top5 / images,
             "learning_rate": now.weights,
+            "images": position.images,
             "images_per_second": images_per_second(position),
             "data_wait_fraction": data_wait_fraction(position),
             **vitals,
