@@ -90,6 +90,15 @@ def test_fine_tuning_is_gentle_and_says_so() -> None:
     )
 
 
+def test_what_a_network_brings_along_is_said_in_words() -> None:
+    """A run of the recipe `paper`, or a weights file, says nothing of its dropout."""
+    facts = DataFacts(1000, 10, mirror=True)
+    fitted = override(finetune(facts), ["model.dropout=none"])
+    assert "  model.dropout the network's own: fine-tuning, from scratch 0.5" in reasons(
+        facts, fitted, fitted
+    )
+
+
 @pytest.mark.parametrize("variant", sorted(CIFAR_VARIANTS))
 def test_nets_for_small_images_bring_their_own_rule(variant: str) -> None:
     config = resolve_config("digits", None, [f"model.variant={variant}"])

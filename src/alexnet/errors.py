@@ -8,6 +8,10 @@ class UserError(Exception):
     """
 
 
+class CannotLearnError(UserError):
+    """A run was stopped because it visibly cannot learn; with other settings another one may."""
+
+
 class InterruptedRunError(Exception):
     """A run was asked to stop, and its state is saved; the command line exits with code 130."""
 

@@ -27,7 +27,7 @@ from alexnet.suggest import unknown
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a recipe may know of the data and the device before anything is decoded."""
+    """What a recipe may know of the data, and of the user's wishes, before anything is decoded."""
 
     images: int  # in the training split
     classes: int
@@ -57,8 +57,14 @@ class Choice:
 
     def line(self) -> str:
         """The choice for people."""
-        value = f"{self.value:g}" if isinstance(self.value, float) else str(self.value)
-        return f"  {self.key} {value}: {self.reason}"
+        return f"  {self.key} {_shown(self.value)}: {self.reason}"
+
+
+def _shown(value: Any) -> str:
+    """A value for people; None leaves the choice to the network."""
+    if value is None:
+        return "the network's own"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def choices(facts: DataFacts) -> list[Choice]:
@@ -193,9 +199,11 @@ def reasons(facts: DataFacts, chosen: Config, config: Config) -> list[str]:
     for choice in choices(facts):
         ours, value = (setting(c, choice.key) for c in (chosen, config))
         if value != ours:
-            lines.append(f"  {choice.key} {value}: as you say (it would be {ours})")
+            lines.append(f"  {choice.key} {_shown(value)}: as you say (it would be {_shown(ours)})")
         elif ours != choice.value:
-            lines.append(f"  {choice.key} {ours:g}: fine-tuning, from scratch {choice.value:g}")
+            lines.append(
+                f"  {choice.key} {_shown(ours)}: fine-tuning, from scratch {_shown(choice.value)}"
+            )
         else:
             lines.append(choice.line())
     if facts.side is not None and facts.side < config.data.size // 2:

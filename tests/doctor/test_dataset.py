@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet.doctor import dataset
 from alexnet.doctor.dataset import corruption, examine_data
 from alexnet.doctor.sample import nearest
 from alexnet.findings import Finding
@@ -43,6 +44,7 @@ def test_the_healthy_are_left_in_peace(healthy: Path) -> None:
     assert diagnosis.findings == []
     assert diagnosis.facts["grayscale_share"] == 1.0
     assert diagnosis.facts["shorter_side"] == [8, 8, 8]
+    assert diagnosis.facts["smaller_than_network_share"] == 1.0
     assert diagnosis.facts["label_agreement_of_neighbours"] > 0.8
     assert "healthy" in diagnosis.lines()[0]
 
@@ -62,6 +64,24 @@ def leak_looks(folder: Path) -> None:
     for path in images(folder, "val")[:6]:
         target = folder / "train" / path.parent.name / f"copy-{path.stem}.bmp"
         Image.open(path).save(target)
+
+
+def test_leaks_and_contradictions_are_found_outside_the_samples(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where 5,000 of 100,000 training images are looked at."""
+    leak_bytes(folder)
+    whole = findings(folder)["validation-leaks"].cause
+    contradict(folder)
+    (folder / "train" / "0" / "empty.png").touch()
+    (folder / "val" / "1" / "empty.png").touch()  # alike, but no leak
+    monkeypatch.setattr(dataset, "TRAIN_LIMIT", 15)
+    monkeypatch.setattr(dataset, "VALIDATION_LIMIT", 5)
+    found = findings(folder)
+    assert "6 of 60 validation images (10.0%)" in whole
+    assert "6 byte for byte" in whole
+    assert "at least 6 of 61 validation images (likely" in found["validation-leaks"].cause
+    assert "20 training images" in found["contradicting-labels"].cause
 
 
 def cut(folder: Path) -> None:

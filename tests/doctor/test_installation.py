@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from alexnet.doctor.installation import examine_installation, judge_installation
@@ -45,4 +46,5 @@ def test_the_healthy_are_left_in_peace() -> None:
 def test_this_installation_has_all_facts(tmp_path: Path) -> None:
     diagnosis = examine_installation(tmp_path)
     assert diagnosis.facts.keys() >= HEALTHY.keys()
+    assert diagnosis.facts["numpy"] == np.__version__
     assert diagnosis.lines()

@@ -1,6 +1,7 @@
 """Runs broken on purpose are named, healthy ones are not; `broken_runs.py` has them all."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 
 from alexnet.doctor.run import examine_run
 from alexnet.errors import UserError
+from alexnet.training.run import train
 from alexnet.training.watch import read_findings
 from alexnet.verbs import verbs
 from broken_runs import BREAKS, HEALTHY, make_run
@@ -54,6 +56,24 @@ def test_a_healthy_run_is_left_in_peace(tmp_path: Path) -> None:
     document = json.loads(result.stdout)
     assert document["findings"] == []
     assert document["facts"]["steps"] == 60
+    assert set(document["facts"]["dead_units"]) == {f"relu{number}" for number in range(1, 8)}
+
+
+def test_a_class_that_came_later_is_said_in_a_line(tmp_path: Path) -> None:
+    changes = (*_SMALLER, "train.alarm=false", "train.steps=5")
+    run, _ = make_run(HEALTHY, tmp_path, train=60, validation=30, epochs=1, changes=changes)
+    (tmp_path / "images" / "train" / "10").mkdir()
+    shutil.copy(next(tmp_path.glob("images/train/0/*")), tmp_path / "images" / "train" / "10")
+    with pytest.raises(UserError, match=r"are not those that .* began with"):
+        examine_run(run)
+
+
+def test_a_run_of_a_net_for_small_images_is_examined(tmp_path: Path) -> None:
+    rule = ["model.width=0.25", "train.steps=3", "train.device=cpu", "train.batch_size=16"]
+    run = Path(train("digits", "cifar-18", tmp_path / "run", rule)["run"])
+    facts = examine_run(run).facts
+    assert facts["steps"] == 3
+    assert facts["smaller_than_network_share"] == 1.0  # 8 pixels, of which it sees 32
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet.training.checks import Facts, check_run, shares
+from alexnet.training.checks import Facts, bottleneck, check_run, shares
 
 EVEN = Facts(0.01, np.full(10, 0.1), validation_images=500)
 LAYERS = ("conv1", "conv3", "fc6", "fc8")
@@ -24,6 +24,7 @@ def healthy(steps: int = 400) -> list[dict[str, Any]]:
             "top1_error": min(0.9, loss / 2.4),
             "update_ratios": dict.fromkeys(LAYERS, 2e-3),
             "batch_mixing": 1.0,
+            "images": 32 * step,
             "images_per_second": 100.0,
             "data_wait_fraction": 0.01,
         }
@@ -71,6 +72,7 @@ def test_the_healthy_are_left_in_peace_at_every_moment() -> None:
     ("rows", "name"),
     [
         (stuck(loss=None), "rate-too-high"),
+        (stuck(loss=None, update_ratios=dict.fromkeys(LAYERS)), "rate-too-high"),
         (stuck(update_ratios=dict.fromkeys(LAYERS, 0.1)), "rate-too-high"),
         (stuck(update_ratios=dict.fromkeys(LAYERS, 2e-5)), "rate-too-low"),
         (stuck(signal=1e-4), "drowned-signal"),
@@ -124,6 +126,16 @@ def test_waiting_for_data_is_a_note_and_only_after_a_while() -> None:
     rows = [{**row, "data_wait_fraction": 0.6} for row in healthy()]
     assert names(rows) == ["data-bound"]
     assert names(rows[:10], ended=False) == []
+
+
+def test_a_while_is_told_from_the_images_whatever_the_batch() -> None:
+    """500 images at 100 a second are 5 seconds, in batches of 5 as of 128."""
+    rows = [{**row, "data_wait_fraction": 0.6, "images": 500} for row in healthy()]
+    assert names(rows) == []
+    assert bottleneck(rows) is None
+    longer = [{**row, "images": 5000} for row in rows if row["split"] == "train"]
+    assert bottleneck(longer) == "data-bound"
+    assert bottleneck([{**row, "data_wait_fraction": 0.1} for row in longer]) == "compute-bound"
 
 
 def test_shares_are_those_of_the_classes() -> None:

@@ -10,11 +10,13 @@ import torch
 
 from alexnet.config import Config, OptimizerConfig
 from alexnet.errors import UserError
+from alexnet.model.cifar import CifarNet
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
 from alexnet.model.weights import load, save_weights
+from alexnet.recipes import DataFacts, finetune
 from alexnet.training.choices import resolve_config
-from alexnet.training.finetune import begin_with, freeze, network_of, with_layer_rates
+from alexnet.training.finetune import begin_with, fitted, freeze, network_of, with_layer_rates
 from alexnet.training.run import train
 
 _TINY = (
@@ -43,6 +45,21 @@ def test_the_head_goes_by_class_name(tmp_path: Path) -> None:
     assert torch.equal(new.fc8.weight[1], untouched)
     assert torch.equal(new.conv3.weight, base.conv3.weight)
     assert torch.equal(new.mean, base.mean)
+
+
+def test_the_head_of_a_net_for_small_images_goes_by_class_name_too(tmp_path: Path) -> None:
+    base, new = (CifarNet("cifar-18", 3, seed=seed) for seed in (1, 2))
+    base.classes, new.classes = ("cat", "dog", "owl"), ("dog", "emu", "fox")
+    save_weights(tmp_path / "weights.safetensors", base)
+    before = new.get_parameter("fc10.weight").clone()
+    assert begin_with(new, tmp_path) == ["dog"]
+    after = new.get_parameter("fc10.weight")
+    assert torch.equal(after[0], base.get_parameter("fc10.weight")[1])
+    assert torch.equal(after[1:], before[1:])
+    path = str(tmp_path / "weights.safetensors")
+    config = fitted(finetune(DataFacts(1000, 10, mirror=True)), path)
+    assert config.model.variant == "cifar-18"
+    assert config.optimizer.layer_rates == (("fc10", 1, 10.0),)
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:

@@ -19,10 +19,13 @@ def test_rows_come_back(tmp_path: Path) -> None:
 
 def test_numbers_that_json_cannot_hold_become_null(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    MetricsLog(path, 0).append({"loss": math.nan, "rate": -math.inf, "step": 3})
+    ratios = {"conv1": math.nan, "fc8": 0.1}
+    row = {"loss": math.nan, "rate": -math.inf, "step": 3, "update_ratios": ratios}
+    MetricsLog(path, 0).append(row)
     (line,) = path.read_text().splitlines()
     strict = json.loads(line, parse_constant=lambda name: 1 / 0)
-    assert strict == {"loss": None, "rate": None, "step": 3}
+    ratios = {"conv1": None, "fc8": 0.1}
+    assert strict == {"loss": None, "rate": None, "step": 3, "update_ratios": ratios}
 
 
 def test_what_lies_beyond_the_checkpoint_is_cut_off(tmp_path: Path) -> None:

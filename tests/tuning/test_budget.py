@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from alexnet.config import override
 from alexnet.errors import UserError
-from alexnet.recipes import DataFacts, default
+from alexnet.recipes import DataFacts, default, original
 from alexnet.tuning.budget import Costs, fit_to_budget, plan_epochs, read_duration
 
 CONFIG = default(DataFacts(1000, 10, mirror=True))
@@ -68,3 +68,21 @@ def test_the_user_cannot_say_both() -> None:
     config = override(CONFIG, ["train.epochs=3"])
     with pytest.raises(UserError, match="leave out --epochs"):
         fit_to_budget(config, 100, ["train.epochs=3"])
+
+
+def test_what_is_counted_in_epochs_moves_along() -> None:
+    """The recipe `original` in 20 epochs instead of 93: all drops, and conv1 slows and freezes."""
+    config = original(DataFacts(1000, 10, mirror=True))
+    planned = plan_epochs(config, 2000, Costs(10.0, 0.0, 0.0), 1000, 200)
+    assert planned.train.epochs == 22
+    assert planned.schedule.milestones == (6, 13, 19)
+    assert planned.augment.color_epochs == 16
+    assert planned.optimizer.layer_rates == (("conv1", 17, 0.1), ("conv1", 18, 0.0))
+
+
+def test_what_the_user_has_set_stays() -> None:
+    given = ["schedule.warmup_epochs=5", "schedule.milestones=[23]", "augment.color_epochs=67"]
+    config = override(original(DataFacts(1000, 10, mirror=True)), given)
+    planned = plan_epochs(config, 2000, Costs(10.0, 0.0, 0.0), 1000, 200, given)
+    assert planned.schedule == config.schedule
+    assert planned.augment == config.augment

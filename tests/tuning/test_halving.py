@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from alexnet.tuning.halving import Plan, Score, Trial, best, hopeless, next_job, rungs_of
 
+FAILED = Score(1.0, 0.0)
+
 
 def simulate(plan: Plan, quality: list[list[float]], workers: int, seed: int) -> list[list[int]]:
     """Which trials reach each rung, when that many workers end their jobs in random order.
@@ -46,8 +48,10 @@ def simulate(plan: Plan, quality: list[list[float]], workers: int, seed: int) ->
             trial = trials[number]
             assert not trial.arrived
             reached[trial.target].append(number)
-            scores = {**trial.scores, trial.target: Score(quality[number][trial.target], 0.0)}
-            trials[number] = Trial(number, {}, trial.target, scores)
+            score = Score(quality[number][trial.target], 0.0)
+            failure = "collapsed" if score == FAILED else None
+            scores = {**trial.scores, trial.target: score}
+            trials[number] = Trial(number, {}, trial.target, scores, failure)
 
 
 def synchronous(plan: Plan, quality: list[list[float]]) -> list[list[int]]:
@@ -57,7 +61,8 @@ def synchronous(plan: Plan, quality: list[list[float]]) -> list[list[int]]:
     for rung in range(len(plan.rungs)):
         reached.append(sorted(there))
         places = max(1, plan.trials // plan.keep ** (rung + 1))
-        there = sorted(there, key=lambda number: (quality[number][rung], number))[:places]
+        alive = [number for number in there if quality[number][rung] != FAILED.error]
+        there = sorted(alive, key=lambda number: (quality[number][rung], number))[:places]
     return reached
 
 
@@ -75,6 +80,22 @@ def test_any_number_of_workers_trains_the_same_trials_once(
     before = (0, *plan.rungs)
     epochs = sum(len(n) * (plan.rungs[r] - before[r]) for r, n in enumerate(reached))
     assert epochs == plan.epochs()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 20), st.integers(1, 5), st.integers(0, 1000), st.floats(0, 1))
+def test_failures_make_room_and_hold_nobody_up(
+    trials: int, workers: int, seed: int, share: float
+) -> None:
+    """Also where so many fail that later rungs cannot be filled."""
+    plan = Plan(trials, (1, 3, 9))
+    chance = random.Random(seed)
+    quality = [
+        [FAILED.error if chance.random() < share else chance.random() for _ in plan.rungs]
+        for _ in range(trials)
+    ]
+    reached = simulate(plan, quality, workers, seed)
+    assert [sorted(numbers) for numbers in reached] == synchronous(plan, quality)
 
 
 def test_a_third_of_the_work_or_less() -> None:

@@ -1,5 +1,6 @@
 """Both ledgers keep the same study."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from alexnet.errors import UserError
 from alexnet.recipes import DataFacts, default
 from alexnet.tuning.halving import Plan, Score
-from alexnet.tuning.ledger import FolderLedger, Ledger
+from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import point_of, space_around
 
 CONFIG = default(DataFacts(1000, 10, mirror=True))
@@ -23,12 +24,12 @@ def _folder(path: Path) -> Ledger:
 
 def _journal(path: Path) -> Ledger:
     optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
-    return optuna_ledger.OptunaLedger(path, "journal", SPACE, 0, PLAN)
+    return optuna_ledger.OptunaLedger(path, "journal", "test", SPACE, 0, PLAN)
 
 
 def _sqlite(path: Path) -> Ledger:
     optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
-    return optuna_ledger.OptunaLedger(path, f"sqlite:///{path}/study.db", SPACE, 0, PLAN)
+    return optuna_ledger.OptunaLedger(path, f"sqlite:///{path}/study.db", "test", SPACE, 0, PLAN)
 
 
 @pytest.mark.parametrize("make", [_folder, _journal, _sqlite])
@@ -76,4 +77,26 @@ def test_optuna_learns_from_paused_trials(tmp_path: Path) -> None:
 def test_a_storage_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
     with pytest.raises(UserError, match="cannot open the storage"):
-        optuna_ledger.OptunaLedger(tmp_path, "sqlite:////nowhere/at/all.db", SPACE, 0, PLAN)
+        optuna_ledger.OptunaLedger(tmp_path, "sqlite:////nowhere/at/all.db", "test", SPACE, 0, PLAN)
+
+
+def test_studies_that_share_a_storage_know_nothing_of_each_other(tmp_path: Path) -> None:
+    optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
+    url = f"sqlite:///{tmp_path}/shared.db"
+    first, second = (
+        optuna_ledger.OptunaLedger(tmp_path, url, name, SPACE, 0, PLAN) for name in ("a", "b")
+    )
+    first.report(first.new(FIRST), 0, Score(0.1, 1.0))
+    assert second.trials() == []
+    assert second.new(FIRST).number == 0
+
+
+def test_a_trial_whose_folder_was_deleted_is_made_again(tmp_path: Path) -> None:
+    """Under its own number: the number of trials would name one that is there."""
+    ledger = _folder(tmp_path)
+    points = [ledger.new(FIRST).point for _ in range(4)]
+    shutil.rmtree(trial_folder(tmp_path, 1))
+    again = ledger.new(FIRST)
+    assert (again.number, again.point) == (1, points[1])
+    assert ledger.new(FIRST).number == 4
+    assert [trial.point for trial in ledger.trials()[:4]] == points

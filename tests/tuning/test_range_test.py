@@ -10,7 +10,7 @@ import torch
 from alexnet.config import ModelConfig, override
 from alexnet.data.batches import training_batches
 from alexnet.parallel.world import make_world
-from alexnet.recipes import DataFacts, default
+from alexnet.recipes import DataFacts, cifar_18, default
 from alexnet.training.data import load_data
 from alexnet.tuning.range_test import judge, range_test, save_plot, smoothed
 from alexnet.tuning.setup import Bench, new_bench, train_step
@@ -72,3 +72,24 @@ def test_the_plot_is_written(bench: Bench, tmp_path: Path) -> None:
     test = range_test(bench, steps=6)
     save_plot(test, tmp_path / "range.png")
     assert (tmp_path / "range.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_without_a_usable_update_does_not_claim_one() -> None:
+    rates = np.geomspace(1e-5, 1e-1, 60).tolist()
+    test = judge(rates, [2.3] * 60, [0.0] * 60, 10)
+    assert test.suggested == pytest.approx(1e-3)
+    assert (
+        test.reason == "the middle of the rates tried; no update was near the size of a healthy one"
+    )
+
+
+def test_a_sweep_that_diverges_at_once_is_plotted(tmp_path: Path) -> None:
+    save_plot(judge([1e-3, 2e-3], [2.3, math.inf], [0.01, math.nan], 10), tmp_path / "range.png")
+
+
+def test_a_net_for_small_images_is_tested_too() -> None:
+    config = cifar_18(DataFacts(1463, 10, mirror=False))
+    config = override(config, ["data.source=digits", "model.width=0.25", "train.device=cpu"])
+    world = make_world("cpu", "fp32")
+    small = new_bench(config, world, load_data(config, world))
+    assert len(range_test(small, steps=3).rates) == 3

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.config import Config, override
-from alexnet.recipes import DataFacts, default
+from alexnet.model.catalog import resolve
+from alexnet.recipes import RECIPES, DataFacts, default
 from alexnet.tuning.space import Among, Range, configured, point_of, random_point, space_around
 
-CONFIG = default(DataFacts(1000, 10, mirror=True))
+FACTS = DataFacts(1000, 10, mirror=True)
+CONFIG = default(FACTS)
 
 
 @given(st.floats(0, 1), st.booleans())
@@ -50,3 +52,43 @@ def test_what_cannot_matter_is_left_out() -> None:
     assert not any(key.startswith("augment.") for key in keys)
     tower = override(Config(), ["model.variant=one-tower"])
     assert "model.initial_scale" not in {d.key for d in space_around(tower)}
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_every_recipe_lies_in_the_space_around_it(recipe: str) -> None:
+    config = RECIPES[recipe](FACTS)
+    space = space_around(config)
+    first = point_of(space, config)
+    assert all(0.0 <= d.position(first[d.key]) <= 1.0 for d in space)
+    itself = configured(config, first)
+    assert resolve(itself.model) == resolve(config.model)
+    assert (itself.optimizer, itself.schedule) == (config.optimizer, config.schedule)
+    for number in range(5):
+        resolve(configured(config, random_point(space, 0, number)).model)
+
+
+def test_an_unusual_value_is_one_of_the_values() -> None:
+    space = space_around(override(CONFIG, ["optimizer.momentum=0.85", "model.dropout=0.1"]))
+    among = next(d for d in space if d.key == "optimizer.momentum")
+    assert isinstance(among, Among)
+    assert among.values == (0.8, 0.85, 0.9, 0.95)
+    dropout = next(d for d in space if d.key == "model.dropout")
+    assert isinstance(dropout, Range)
+    assert (dropout.low, dropout.high) == (0.1, 0.7)
+
+
+def test_what_the_user_set_is_not_searched_except_the_rate() -> None:
+    changes = ["optimizer.lr=0.02", "model.dropout=0", "optimizer.weight_decay=0"]
+    config = override(CONFIG, changes)
+    space = space_around(config, {"optimizer.lr", "model.dropout", "optimizer.weight_decay"})
+    keys = {dimension.key for dimension in space}
+    assert "optimizer.lr" in keys
+    assert not keys & {"model.dropout", "optimizer.weight_decay"}
+    tried = configured(config, random_point(space, 0, 1))
+    assert (tried.model.dropout, tried.optimizer.weight_decay) == (0.0, 0.0)
+
+
+def test_the_trust_coefficient_is_searched_where_there_is_one() -> None:
+    lars = override(CONFIG, ["optimizer.kind=lars"])
+    assert "optimizer.lars_eta" in {d.key for d in space_around(lars)}
+    assert "optimizer.lars_eta" not in {d.key for d in space_around(CONFIG)}

@@ -2,15 +2,23 @@
 
 import json
 import random
+import shlex
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from alexnet.config import read_config
+from alexnet.errors import CannotLearnError, UserError
 from alexnet.training.checkpoint import checkpoints
 from alexnet.tuning.halving import Trial, best
-from alexnet.tuning.study import open_study, work
+from alexnet.tuning.page import command_line, share_of_full
+from alexnet.tuning.search import search
+from alexnet.tuning.space import configured
+from alexnet.tuning.study import lasting_storage, open_study, work
 from runs import finish, start
 
 # Steps of milliseconds; six trials of one epoch, the best two of two, the best of all of six.
@@ -20,6 +28,28 @@ _SETTINGS = (
     *("--set", "train.device=cpu", "--set", "train.precision=fp32"),
     *("--lr", "0.002", "--epochs", "6", "--trials", "6"),
 )
+
+
+_QUICK = (
+    *("model.width=0.03125", "model.image_size=48", "data.size=54", "train.alarm=false"),
+    *("train.epochs=1", "train.batch_size=16", "train.device=cpu", "optimizer.lr=0.002"),
+)
+
+
+def make(data: Path | None, out: Path | None, **changes: Any) -> dict[str, Any]:
+    """A search of three trials of one epoch, or the same with changes."""
+    asked: dict[str, Any] = {
+        "data": None if data is None else str(data),
+        "recipe": None,
+        "assignments": _QUICK,
+        "init": None,
+        "out": out,
+        "trials": 3,
+        "budget": None,
+        "workers": 1,
+        "storage": "folder",
+    }
+    return search(**{**asked, **changes})
 
 
 def outcome(study: Path) -> list[tuple[int, dict, dict, int]]:
@@ -52,7 +82,11 @@ def test_a_study_halves_and_says_what_won(undisturbed: Path) -> None:
     page = (undisturbed / "study.html").read_text()
     winner = best(trials)
     assert winner is not None
-    assert f"optimizer.lr={winner.point['optimizer.lr']}" in page
+    _, verb, option, path = shlex.split(command_line(study, winner))
+    assert (verb, option) == ("train", "--config")
+    assert read_config(Path(path)) == configured(study.config, winner.point)
+    assert path in page
+    assert share_of_full(study, trials) == pytest.approx((6 * 1 + 2 * 1 + 1 * 4) / 36)
     assert "What decides" in page
     assert page.count("<svg") == 1
 
@@ -121,9 +155,7 @@ def test_two_processes_share_a_study_of_optuna(image_folder: Path, tmp_path: Pat
 def test_a_trial_that_cannot_learn_is_the_last_of_all(
     image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from alexnet.errors import UserError
     from alexnet.tuning import study as module
-    from alexnet.tuning.search import search
 
     advance = module.advance
 
@@ -131,18 +163,108 @@ def test_a_trial_that_cannot_learn_is_the_last_of_all(
         if run.parent.name == "0001":
             (run / "checkpoints").mkdir(parents=True, exist_ok=True)
             (run / "metrics.jsonl").touch()
-            raise UserError("it has collapsed")
+            raise CannotLearnError("it has collapsed")
         return advance(run, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "advance", stubborn)
-    changes = [
-        *("model.width=0.03125", "model.image_size=48", "data.size=54", "train.alarm=false"),
-        *("train.epochs=1", "train.batch_size=16", "train.device=cpu", "optimizer.lr=0.002"),
-    ]
-    result = search(
-        str(image_folder), None, changes, None, tmp_path / "study", 3, None, 1, "folder"
-    )
+    result = make(image_folder, tmp_path / "study")
     trials = open_study(tmp_path / "study").ledger().trials()
     assert trials[1].failure == "it has collapsed"
     assert result["best"]["trial"] != 1
     assert work(open_study(tmp_path / "study")) == trials  # done is done
+
+
+def test_what_is_no_fault_of_the_trial_ends_the_worker_and_can_be_mended(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alexnet.tuning import study as module
+
+    advance, calls = module.advance, []
+
+    def full_disk(run: Path, *rest: object) -> object:
+        calls.append(run)
+        if len(calls) == 2:
+            raise UserError("cannot write it: the disk is full; free some space")
+        return advance(run, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "advance", full_disk)
+    with pytest.raises(UserError, match=r"free some space; that mended, .* tune --out"):
+        make(image_folder, tmp_path / "study")
+    assert make(None, tmp_path / "study", assignments=(), trials=None)["trials"] == 3
+    trials = open_study(tmp_path / "study").ledger().trials()
+    assert [trial.failure for trial in trials] == [None] * 3
+
+
+@pytest.fixture
+def study(undisturbed: Path) -> Path:
+    return undisturbed
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"trials": 30}, "--trials 6, not 30"),
+        ({"budget": "2h"}, "--budget None, not 2h"),
+        ({"storage": "journal"}, "--storage folder, not journal"),
+        ({"recipe": "paper"}, "--recipe default, not paper"),
+        ({"assignments": ["optimizer.lr=0.01"]}, "optimizer.lr 0.002, not 0.01"),
+        ({"assignments": ["optimizer.momentum=0.9"]}, "optimizer.momentum searched, not set"),
+        ({"full": True}, r"rungs at epochs \(1, 2, 6\), not \(6,\)"),
+    ],
+)
+def test_another_study_than_the_one_that_is_there_is_refused(
+    study: Path, asked: dict[str, Any], said: str
+) -> None:
+    nothing = {"assignments": (), "trials": None, "storage": "auto"}
+    with pytest.raises(UserError, match=f"was made with {said}.*choose another --out"):
+        make(None, study, **{**nothing, **asked})
+
+
+def test_the_same_options_and_none_at_all_go_on(
+    study: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(image_folder.parent)
+    relative = Path(image_folder.name)
+    same = ["optimizer.lr=2e-3", "train.epochs=6"]
+    assert make(relative, study, trials=6, assignments=same)["trials"] == 6
+    assert make(None, study, trials=None, assignments=(), storage="auto")["trials"] == 6
+
+
+def test_a_folder_of_the_same_name_is_not_taken_for_the_first(
+    image_folder: Path, new_image_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = new_image_folder()
+    monkeypatch.chdir(other.parent)
+    same_name = other.rename(other.with_name(image_folder.name))
+    monkeypatch.setattr("alexnet.tuning.search.work", lambda study: [])
+    make(image_folder, None)
+    make(image_folder, None)
+    with pytest.raises(UserError, match=r"the images .*, not .*choose another --out"):
+        make(same_name, None)
+
+
+def test_a_storage_that_cannot_be_opened_leaves_no_study(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alexnet.tuning.study.has_optuna", lambda: False)
+    monkeypatch.setattr("alexnet.tuning.page.has_optuna", lambda: False)
+    out = tmp_path / "study"
+    with pytest.raises(UserError, match=r"needs Optuna.*--storage folder"):
+        make(image_folder, out, storage="journal")
+    assert not (out / "study.json").exists()
+    assert make(image_folder, out, storage="folder")["trials"] == 3
+
+
+def test_a_relative_storage_is_the_same_from_everywhere(tmp_path: Path) -> None:
+    assert lasting_storage("sqlite:///study.db") == f"sqlite:///{Path.cwd()}/study.db"
+    for lasting in ("folder", "journal", "sqlite:////a/study.db", "postgresql://host/name"):
+        assert lasting_storage(lasting) == lasting
+
+
+def test_trials_must_be_evaluated_where_they_are_compared(
+    image_folder: Path, tmp_path: Path
+) -> None:
+    rare = (*_QUICK, "train.epochs=6", "train.evaluate_every_epochs=5")
+    with pytest.raises(UserError, match="after 1, 2 epochs; leave it out"):
+        make(image_folder, tmp_path / "study", assignments=rare)
+    assert not (tmp_path / "study").exists()

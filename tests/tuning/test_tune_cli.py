@@ -1,15 +1,20 @@
 """`alexnet tune`, `train --init` and `train --budget` as people use them."""
 
 import json
+import math
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alexnet.cli import run as command
+from alexnet.config import Config, override
+from alexnet.parallel.devices import devices_for
 from alexnet.tuning import budget, search
 from alexnet.tuning.budget import Costs
 from alexnet.tuning.page import explained
+from alexnet.tuning.range_test import judge
 from alexnet.tuning.space import Range
 
 _TINY = (
@@ -38,6 +43,29 @@ def test_the_range_test_ends_in_a_rate_and_a_plot(
     assert said["fastest_batch_size"] == 32
     assert said["suggested_lr"] > 0
     assert len(said["rates"]) == len(said["losses"]) == len(said["updates"])
+    command_line = shlex.split(said["lines"][-1])[1:]
+    assert command_line[:3] == ["alexnet", "train", str(image_folder)]
+    tested = call(capsys, "train", image_folder, *_TINY, "--dry-run")
+    config = call(capsys, *command_line[1:], "--dry-run")
+    assert config["optimizer"].pop("lr") == said["suggested_lr"]
+    del tested["optimizer"]["lr"]
+    assert config == tested
+
+
+def test_a_range_test_that_diverges_says_so_in_json(
+    image_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    diverged = judge([1e-3, 2e-3], [2.3, math.inf], [0.01, math.nan], 3)
+    monkeypatch.setattr(search, "range_test", lambda bench: diverged)
+    monkeypatch.setattr(search, "speeds", lambda config: {16: 90.0})
+    arguments = ("tune", image_folder, "--range", "--out", tmp_path, *_TINY, "--json")
+    capsys.readouterr()
+    assert command([str(argument) for argument in arguments]) == 0
+    said = json.loads(capsys.readouterr().out, parse_constant=lambda name: 1 / 0)
+    assert (said["losses"], said["updates"]) == ([2.3, None], [0.01, None])
 
 
 def test_a_budget_plans_the_run_and_the_study(
@@ -89,3 +117,29 @@ def test_the_built_in_importance_finds_what_decides() -> None:
     shares = explained(points, [abs(p["optimizer.lr"] - 0.1) for p in points], space)
     assert shares["optimizer.lr"] > 0.7
     assert shares["model.dropout"] < 0.1
+
+
+def test_helpers_see_one_signal_and_leave_their_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a session of their own, Ctrl-C at the terminal does not come to them a second time."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho $$ $(cut -d' ' -f6 /proc/$$/stat) >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    assert search._helper(tmp_path, 1).wait() == 0
+    number, session = (tmp_path / "worker-1.log").read_text().split()
+    assert number == session
+
+
+def test_a_budget_counts_devices_and_full_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers on the processor share its cores: two do not do twice as much."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [devices_for(workers, "auto") for workers in (1, 2, 5)] == [1, 2, 2]
+    assert devices_for(4, "cpu") == 1
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert devices_for(4, "auto") == 1
+    monkeypatch.setattr(search, "measure_costs", lambda *things: Costs(1.0, 0.0, 0.0))
+    config = override(Config(), ["train.epochs=9", "train.batch_size=2000"])
+    assert search.trials_within(config, 100.0, full=True) == 10
+    assert search.trials_within(config, 100.0) > 20

@@ -1,14 +1,22 @@
 """A data set: classes, counts, leaks, unreadable and corrupted images, labels that say nothing."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.sources import Source, open_source
+from alexnet.data.sources import Source, Split, open_source
 from alexnet.doctor.report import Diagnosis
-from alexnet.doctor.sample import Sample, features, nearest, take_sample
+from alexnet.doctor.sample import (
+    Sample,
+    digests_of,
+    features,
+    is_picture,
+    nearest,
+    take_sample,
+)
 from alexnet.findings import Finding
 from alexnet.training.checks import shares
 
@@ -28,10 +36,11 @@ _STANDARD_ERRORS = 3.0  # by which neighbours must agree on the class more often
 _ENOUGH_LABELS = 200
 _LOW_CONTRAST = 6.0  # grey levels about the mean image; photographs 60, digits 70
 _TINY = 0.25  # of the median shorter side
+_NETWORK_SIDE = 224  # pixels that most of the networks see
 
 
 def examine_data(data: str, validation_fraction: float = 0.2) -> Diagnosis:
-    """Look at a data set, or at an even sample of a large one.
+    """Look at a data set; of a large one at an even sample, though files are compared to the last.
 
     Args:
         data: what `alexnet train` takes.
@@ -50,8 +59,16 @@ def examine_data(data: str, validation_fraction: float = 0.2) -> Diagnosis:
     )
 
 
-def data_facts(source: Source, train: Sample, validation: Sample) -> dict[str, Any]:
-    """What was seen, without judgement."""
+def data_facts(
+    source: Source, train: Sample, validation: Sample, side: int = _NETWORK_SIDE
+) -> dict[str, Any]:
+    """What was seen, without judgement.
+
+    Args:
+        source: the data set.
+        train, validation: what was looked at.
+        side: pixels that the network sees; smaller images are enlarged for it.
+    """
     counts = np.bincount(source.train.labels, minlength=len(source.classes))
     sides = np.concatenate([train.shorter_sides, validation.shorter_sides])
     return {
@@ -65,6 +82,7 @@ def data_facts(source: Source, train: Sample, validation: Sample) -> dict[str, A
         "shorter_side": [int(sides.min()), int(np.median(sides)), int(sides.max())]
         if len(sides)
         else [],
+        "smaller_than_network_share": float((sides < side).mean()) if len(sides) else 0.0,
         "label_agreement_of_neighbours": label_agreement(train)[0],
         "label_agreement_by_chance": label_agreement(train)[1],
     }
@@ -75,12 +93,13 @@ def judge_data(source: Source, train: Sample, validation: Sample) -> list[Findin
     unreadable = [*train.unreadable, *validation.unreadable]
     # Pictures without contrast are not told from noise.
     contrast = _contrast(train)
+    contents = digests_of(source.train, train, "comparing training images")
     return [
         *_unreadable(unreadable, train.looked_at + validation.looked_at),
         *(contrast or _corrupted(train, validation)),
-        *_leaks(train, validation),
+        *_leaks(source, contents, train, validation),
         *_balance(source),
-        *_contradictions(train),
+        *_contradictions(source.train, contents),
         *_sizes(train),
         *_labels(train),
     ]
@@ -150,28 +169,36 @@ def _neighbour_correlation(image: npt.NDArray[np.float32]) -> float:
     return max(across, down) / max(variance, 1e-9)
 
 
-def _leaks(train: Sample, validation: Sample) -> list[Finding]:
-    """Validation images that are training images as well, by bytes or by looks."""
+def _leaks(
+    source: Source, contents: Sequence[bytes], train: Sample, validation: Sample
+) -> list[Finding]:
+    """Validation images that are training images as well, all by bytes, the samples by looks."""
     if not len(train) or not len(validation):
         return []
-    known = set(train.digests)
-    exact = np.array([digest in known for digest in validation.digests])
-    alike = np.zeros(len(validation), dtype=np.bool_)
+    keys, known = source.validation.keys, set(contents) - {b""}
+    digests = digests_of(source.validation, validation, "comparing validation images")
+    exact = {
+        keys[i]
+        for i, digest in enumerate(digests)
+        if digest in known and is_picture(source.validation, i)
+    }
     looks = features(validation)
     alike = (nearest(looks, features(train))[1] < _SAME_PICTURE) & (looks.std(1) > _CONTRAST)
-    leaked = exact | alike
-    count = int(leaked.sum())
-    if not count:
+    leaked = exact | {validation.keys[i] for i in np.flatnonzero(alike)}
+    if not leaked:
         return []
-    share = count / len(validation)
-    first = validation.keys[int(np.flatnonzero(leaked)[0])]
+    # By looks only samples are compared; the share among them stands for all.
+    partly = train.looked_at < train.total or validation.looked_at < validation.total
+    in_sample = len(leaked.intersection(validation.keys)) / len(validation)
+    share = max(len(leaked) / len(keys), in_sample)
+    first = next(key for key in keys if key in leaked)
     return [
         Finding(
             "validation-leaks",
             "error" if share >= 0.01 else "warning",
-            f"{count} of {len(validation)} validation images ({share:.1%}) are training images as "
-            f"well ({int(exact.sum())} byte for byte), the first {first}; the error is too good to "
-            "be true",
+            f"{'at least ' if partly else ''}{len(leaked)} of {len(keys)} validation images "
+            f"({'likely ' if partly else ''}{share:.1%}) are training images as well "
+            f"({len(exact)} byte for byte), the first {first}; the error is too good to be true",
             "delete them on one side, or delete val/ and let alexnet split by content",
         )
     ]
@@ -217,13 +244,13 @@ def _balance(source: Source) -> list[Finding]:
     return findings
 
 
-def _contradictions(train: Sample) -> list[Finding]:
+def _contradictions(train: Split, contents: Sequence[bytes]) -> list[Finding]:
     """The same file under two classes."""
     label_of: dict[bytes, int] = {}
     contradicting = [
-        key
-        for digest, label, key in zip(train.digests, train.labels.tolist(), train.keys, strict=True)
-        if label_of.setdefault(digest, label) != label
+        index
+        for index, (digest, label) in enumerate(zip(contents, train.labels.tolist(), strict=True))
+        if digest and label_of.setdefault(digest, label) != label and is_picture(train, index)
     ]
     if not contradicting:
         return []
@@ -232,7 +259,7 @@ def _contradictions(train: Sample) -> list[Finding]:
             "contradicting-labels",
             "error" if len(contradicting) >= _MANY_BAD * len(train) else "warning",
             f"{len(contradicting)} training images are there under another class as well, such as "
-            f"{contradicting[0]}",
+            f"{train.keys[contradicting[0]]}",
             "decide for one class each",
         )
     ]

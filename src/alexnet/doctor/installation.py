@@ -11,14 +11,14 @@ import torch
 
 from alexnet.doctor.report import Diagnosis
 from alexnet.findings import Finding
-from alexnet.parallel.memory import host_budget
+from alexnet.parallel.memory import available_bytes
 from alexnet.parallel.world import has_bf16
 
 _OLDEST_TORCH = (2, 11)
 _SMALL_MEMORY = 2 * 2**30  # bytes; training the full network takes about 1.5 GiB at batch 32
 _SMALL_DISK = 3 * 2**30  # bytes; a run keeps two checkpoints of 490 MB and the best weights
 _NVIDIA = (Path("/dev/nvidia0"), Path("/proc/driver/nvidia/version"))
-_EXTRAS = ("optuna",)
+_PACKAGES = ("alexnet", "numpy", "pillow", "pyarrow", "safetensors", "simplejpeg", "optuna")
 
 
 def examine_installation(folder: Path | None = None) -> Diagnosis:
@@ -104,9 +104,9 @@ def _facts(folder: Path) -> dict[str, Any]:
         "bf16": has_bf16(device),
         "cores_allowed": cores_allowed(),
         "threads": torch.get_num_threads(),
-        "free_memory_bytes": round(host_budget() / 0.6),
+        "free_memory_bytes": available_bytes(torch.device("cpu")),
         "free_disk_bytes": shutil.disk_usage(folder).free,
-        **{name: _version(name) for name in _EXTRAS},
+        **{name: _version(name) for name in _PACKAGES},
     }
 
 

@@ -14,7 +14,7 @@ from alexnet.data.augment import center_view
 from alexnet.data.pixels import ImageSet
 from alexnet.findings import Finding
 from alexnet.model.build import Network, build_network
-from alexnet.model.changes import resolve
+from alexnet.model.catalog import resolve
 from alexnet.model.weights import load
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.vitals import dead_channels, quiet_activations, signal

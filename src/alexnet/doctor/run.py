@@ -26,18 +26,20 @@ from alexnet.doctor.report import Diagnosis
 from alexnet.doctor.sample import take_sample
 from alexnet.errors import UserError
 from alexnet.findings import Finding
-from alexnet.model.changes import resolve
+from alexnet.model.catalog import resolve
 from alexnet.parallel.world import World
 from alexnet.training.checks import (
     Facts,
+    bottleneck,
     check_run,
+    dead_units,
     drowned,
     is_drowned,
     largest_update,
     learns,
     shares,
 )
-from alexnet.training.data import Data, load_data
+from alexnet.training.data import Data, load_data, refuse_other_data
 from alexnet.training.metrics import read_metrics
 from alexnet.training.watch import read_findings
 
@@ -50,13 +52,14 @@ def examine_run(run: Path) -> Diagnosis:
     """Look at a run directory, finished or not, and at the images it was made from.
 
     Raises:
-        UserError: it is no run, or its images cannot be opened.
+        UserError: it is no run, or its images cannot be opened or are others now.
     """
     if not (run / "config.json").exists():
         raise UserError(f"{run} is not a run: it holds no config.json")
     config = read_config(run / "config.json")
     rows = read_metrics(run / "metrics.jsonl")
     data = load_data(config, World(0, 1, torch.device("cpu"), "fp32"))
+    refuse_other_data(run, data)
     facts = Facts(
         config.optimizer.lr,
         shares(data.train.labels, len(data.source.classes)),
@@ -72,7 +75,8 @@ def examine_run(run: Path) -> Diagnosis:
         *check_run(rows, facts, ended=True),
         *_remembered(run, rows),
     ]
-    everything = {**data_facts(data.source, train, validation), **_course(rows), **seen}
+    side = resolve(config.model).image_size
+    everything = {**data_facts(data.source, train, validation, side), **_course(rows), **seen}
     nothing = labels_say_nothing(train)
     return Diagnosis(f"run {run}", everything, _explained(findings, learns(rows, facts), nothing))
 
@@ -134,6 +138,8 @@ def _course(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "largest_update_ratio": largest_update(train),
         "images_per_second": train[-1].get("images_per_second"),
         "data_wait_fraction": train[-1].get("data_wait_fraction"),
+        "bottleneck": bottleneck(train),
+        "dead_units": dead_units(train),
     }
 
 

@@ -78,6 +78,38 @@ def take_sample(split: Split, limit: int, title: str) -> Sample:
     )
 
 
+def digests_of(split: Split, sample: Sample, title: str) -> list[bytes]:
+    """(N) digest of the bytes of every image; empty for one that is known to be unreadable.
+
+    Args:
+        split: all images, read to the last, which takes as long as the disk.
+        sample: of them, whose digests are known.
+        title: what to call this.
+    """
+    known = {key: b"" for key, _ in sample.unreadable}
+    known |= dict(zip(sample.keys, sample.digests, strict=True))
+    rest = [index for index, key in enumerate(split.keys) if key not in known]
+    with Meter(title, len(rest)) as meter, ThreadPoolExecutor() as pool:
+        for start in range(0, len(rest), _TOGETHER):
+            block = rest[start : start + _TOGETHER]
+            found = pool.map(lambda index: _digest(split, index), block)
+            known |= {split.keys[i]: digest for i, digest in zip(block, found, strict=True)}
+            meter.advance(len(block))
+    return [known[key] for key in split.keys]
+
+
+def is_picture(split: Split, index: int) -> bool:
+    """Whether an image can be decoded."""
+    return not isinstance(_look(split, index), str)
+
+
+def _digest(split: Split, index: int) -> bytes:
+    try:
+        return hashlib.sha256(split.read(index)).digest()
+    except (BadImage, OSError):
+        return b""
+
+
 def _look(split: Split, index: int) -> tuple[npt.NDArray[np.uint8], int, bytes] | str:
     try:
         encoded = split.read(index)

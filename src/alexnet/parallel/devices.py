@@ -20,3 +20,13 @@ def visible_device(number: int) -> str | None:
     inherited = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = inherited.split(",") if inherited else [str(device) for device in range(count)]
     return names[number % count].strip()
+
+
+def devices_for(processes: int, kind: str) -> int:
+    """How many devices so many processes have between them: on the processor they share its cores.
+
+    Args:
+        processes: how many, which use the visible devices in turn.
+        kind: "auto", "cpu" or "cuda", as in a configuration.
+    """
+    return 1 if kind == "cpu" else max(1, min(processes, torch.cuda.device_count()))

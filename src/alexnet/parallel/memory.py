@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from alexnet.parallel.container import allowed_bytes
 from alexnet.parallel.world import started_local_size
 
 # Shares of the free memory that pixels may take; the rest is for the network, or everyone else.
@@ -28,9 +29,14 @@ def host_budget() -> int:
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory that is free now: the device's own, or the host's."""
+    """Memory that is free now: the device's own, or the host's as far as a container has it."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    free, allowed = _free_on_host(), allowed_bytes()
+    return free if allowed is None else min(free, allowed)
+
+
+def _free_on_host() -> int:
     information = Path("/proc/meminfo")
     if information.exists():
         for line in information.read_text().splitlines():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alexnet.errors import UserError
+from alexnet.errors import CannotLearnError
 from alexnet.findings import Finding
 from alexnet.model.build import Network
 
@@ -73,10 +73,10 @@ class Alarm:
             known: what the watch found to be wrong; then that is the cause that is named.
 
         Raises:
-            UserError: it cannot; one line with cause and mend.
+            CannotLearnError: it cannot; one line with cause and mend.
         """
         if not math.isfinite(sign.loss):
-            raise UserError(
+            raise CannotLearnError(
                 f"training stopped at step {sign.step}: the loss is not a number any more; the "
                 f"learning rate {sign.lr:g} is too high for this data, try --lr {sign.lr / 10:g}"
             )
@@ -91,14 +91,14 @@ class Alarm:
                 if share > _DEAD
             ]
             if dead or sign.spread < _CONSTANT_ANSWER:
-                raise UserError(_named(sign, known) or self._collapsed(sign, *dead[:1]))
+                raise CannotLearnError(_named(sign, known) or self._collapsed(sign, *dead[:1]))
         if sign.warming_up:
             return
         waited = (
             sign.step >= _PATIENCE_STEPS and sign.epochs >= _PATIENCE_EPOCHS
         ) or sign.images >= _PATIENCE_IMAGES
         if waited and not self._left_chance:
-            raise UserError(
+            raise CannotLearnError(
                 _named(sign, known)
                 or f"training stopped at step {sign.step}: the loss {sign.loss:.3f} has not left "
                 f"ln({round(math.exp(self._chance))}) = {self._chance:.3f}, the loss of guessing; "

@@ -150,8 +150,8 @@ def learns(rows: Rows, facts: Facts) -> bool:
 
 def largest_update(train: Rows) -> float | None:
     """The largest update so far relative to the weights, median of the layers."""
-    medians = [median(row["update_ratios"].values()) for row in train if row.get("update_ratios")]
-    return max(medians, default=None)
+    ratios = [[r for r in row.get("update_ratios", {}).values() if r is not None] for row in train]
+    return max((median(of_layers) for of_layers in ratios if of_layers), default=None)
 
 
 def _settled(train: Rows, facts: Facts, steps: int, epochs: float = 0.0) -> bool:
@@ -206,11 +206,18 @@ def _dead_weight(train: Rows) -> list[Finding]:
     return [_dead_relus(*dead, severity="warning")] if dead and dead[1] > _DEAD else []
 
 
+def bottleneck(train: Rows) -> str | None:
+    """What a run waits for, "data-bound" or "compute-bound"; None while it is too soon to say."""
+    waits = _values(train, "data_wait_fraction")
+    if not waits or _seconds(train) < 30.0:
+        return None
+    return "data-bound" if waits[-1] >= _WAITS else "compute-bound"
+
+
 def _data_bound(train: Rows) -> list[Finding]:
-    waits = [row["data_wait_fraction"] for row in train if "data_wait_fraction" in row]
-    seconds = _seconds(train)
-    if not waits or waits[-1] < _WAITS or seconds < 30.0:
+    if bottleneck(train) != "data-bound":
         return []
+    waits = _values(train, "data_wait_fraction")
     return [
         Finding(
             "data-bound",
@@ -222,19 +229,23 @@ def _data_bound(train: Rows) -> list[Finding]:
 
 
 def _seconds(train: Rows) -> float:
-    """About how long the run has trained, from its speed and steps."""
+    """How long the run has trained; 0 where its rows do not say."""
     last = train[-1]
-    per_second = last.get("images_per_second") or math.inf
-    return float(last.get("images", 0) or last["step"] * last.get("batch_size", 32)) / per_second
+    return float((last.get("images") or 0) / (last.get("images_per_second") or math.inf))
+
+
+def dead_units(train: Rows) -> dict[str, float]:
+    """The share of dead units in each layer of ReLUs when they were last counted."""
+    counted = _values(train, "dead_units")
+    return dict(counted[-1]) if counted else {}
 
 
 def _most_dead(train: Rows) -> tuple[str, float] | None:
     """The layer with the largest share of dead units when they were last counted."""
-    counted = [row["dead_units"] for row in train if row.get("dead_units")]
-    return max(counted[-1].items(), key=lambda entry: entry[1]) if counted else None
+    return max(dead_units(train).items(), key=lambda entry: entry[1], default=None)
 
 
-def _values(train: Rows, key: str) -> list[float]:
+def _values(train: Rows, key: str) -> list[Any]:
     return [row[key] for row in train if row.get(key) is not None]
 
 

@@ -47,7 +47,7 @@ def resolve_config(
     if init is not None:
         config = fitted(config, init)
     if data is not None:
-        config = replace(config, data=replace(config.data, source=_absolute(data)))
+        config = replace(config, data=replace(config.data, source=absolute_source(data)))
     chosen, config = config, override(config, assignments)
     resolve(config.model)  # raises early what cannot be built
     if facts and chosen.recipe in ("default", "finetune") and started_rank() == 0:
@@ -68,7 +68,7 @@ def usual_recipe(variant: str, fine_tuned: bool = False) -> str:
     return variant if variant in CIFAR_VARIANTS else "default"
 
 
-def _absolute(data: str) -> str:
+def absolute_source(data: str) -> str:
     """A path as one that still holds when the run is resumed from elsewhere; names stay."""
     return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
 

@@ -146,9 +146,23 @@ def check_same_data(run: Path, data: Data) -> None:
         "classes": data.source.classes,
         "notes": data.source.notes,
     }
-    if not note.exists():
+    if note.exists():
+        refuse_other_data(run, data)
+    else:
         write_text(note, json.dumps(manifest, indent=2) + "\n")
-    elif json.loads(note.read_text(encoding="utf-8"))["fingerprint"] != data.fingerprint():
+
+
+def refuse_other_data(run: Path, data: Data) -> None:
+    """Refuse images that are not those a run began with, as far as it has noted them.
+
+    Raises:
+        UserError: names, labels or classes are others.
+    """
+    note = run / "data.json"
+    if not note.exists():
+        return
+    noted = json.loads(note.read_text(encoding="utf-8"))
+    if noted["fingerprint"] != data.fingerprint() or noted["classes"] != list(data.source.classes):
         raise UserError(
             f"the images of {data.source.name} are not those that {run} began with; restore them, "
             f"or start a new run with --config {run / 'config.json'}"

@@ -9,7 +9,7 @@ import torch
 from alexnet.config import Config, DataConfig, ModelConfig, change, read_config
 from alexnet.errors import UserError
 from alexnet.model.build import Network
-from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS
+from alexnet.model.catalog import ALL_VARIANTS, resolve
 from alexnet.model.weights import load
 from alexnet.progress import say
 
@@ -24,9 +24,8 @@ def network_of(init: Path) -> tuple[ModelConfig, int]:
         config = read_config(init / "config.json")
         return config.model, config.data.size
     base = load(init)
-    if base.variant != replace(
-        VARIANTS.get(base.variant.name, base.variant), image_size=base.variant.image_size
-    ):
+    known = ALL_VARIANTS.get(base.variant.name, base.variant)
+    if base.variant != replace(known, image_size=base.variant.image_size):
         raise UserError(
             f"{init} holds a changed {base.variant.name}; give the run directory it came from"
         )
@@ -36,8 +35,9 @@ def network_of(init: Path) -> tuple[ModelConfig, int]:
 def begin_with(model: Network, init: str | Path) -> list[str]:
     """Give a new network the weights and the mean of a trained one.
 
-    Rows of fc8 go by the names of the classes: those that both know are taken over, the others
-    keep their new initial weights. The mean stays that of the images the weights grew up with.
+    Rows of the head, the last layer with weights, go by the names of the classes: those that both
+    know are taken over, the others keep their new initial weights. The mean stays that of the
+    images the weights grew up with.
 
     Returns:
         The names of the classes that were taken over.
@@ -47,10 +47,11 @@ def begin_with(model: Network, init: str | Path) -> list[str]:
     """
     base = load(init)
     own, others = model.state_dict(), base.state_dict()
+    head = f"{model.variant.weight_layers[-1]}."
     different = [
         name
         for name, tensor in own.items()
-        if not name.startswith("fc8.") and tensor.shape != others.get(name, tensor[:0]).shape
+        if not name.startswith(head) and tensor.shape != others.get(name, tensor[:0]).shape
     ]
     if different or base.variant.order != model.variant.order:
         raise UserError(
@@ -62,7 +63,7 @@ def begin_with(model: Network, init: str | Path) -> list[str]:
     shared = [name for name in model.classes if name in row_of]
     with torch.no_grad():
         for name, tensor in own.items():
-            if not name.startswith("fc8."):
+            if not name.startswith(head):
                 tensor.copy_(others[name])
                 continue
             for row, class_name in enumerate(model.classes):
@@ -80,7 +81,9 @@ def freeze(model: Network, config: Config) -> list[str]:
     rules: dict[str, list[float]] = {}
     for layer, first_epoch, factor in config.optimizer.layer_rates:
         rules.setdefault(layer, [] if first_epoch <= 1 else [1.0]).append(factor)
-    frozen = [name for name in WEIGHT_LAYERS if rules.get(name) and not any(rules[name])]
+    frozen = [
+        name for name in model.variant.weight_layers if rules.get(name) and not any(rules[name])
+    ]
     for name in frozen:
         model.get_submodule(name).requires_grad_(False)
     return frozen
@@ -98,11 +101,19 @@ def start_weights(model: Network, config: Config) -> None:
 
 
 def fitted(config: Config, init: str) -> Config:
-    """The configuration with the network and image size of the run to begin with."""
+    """The configuration with the network and image size of the run to begin with.
+
+    What a recipe says of its head, fc8, goes for the head of that network.
+    """
     model, size = network_of(Path(init))
+    head = resolve(model).weight_layers[-1]
     data: DataConfig = replace(config.data, size=size)
     train = replace(config.train, init=str(Path(init).resolve()))
-    return replace(config, model=model, data=data, train=train)
+    rules = [
+        (head if layer == "fc8" else layer, *rest) for layer, *rest in config.optimizer.layer_rates
+    ]
+    fitted = replace(config, model=model, data=data, train=train)
+    return change(fitted, "optimizer.layer_rates", rules)
 
 
 def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[str]) -> Config:

@@ -95,7 +95,7 @@ def train_loop(state: State, around: Surroundings) -> None:
     Raises:
         InterruptedRunError: a stop was requested; the state is saved.
         PausedRunError: `pause_step` is reached; the state is saved.
-        UserError: the run cannot learn.
+        CannotLearnError: it cannot.
         CannotWriteError: its state cannot be saved; earlier checkpoints are intact.
     """
     config, feed = around.config, around.feed
@@ -135,15 +135,15 @@ def train_loop(state: State, around: Surroundings) -> None:
                 _save(state, around)
                 last_save = time.monotonic()
             meter.advance()
-            if step == around.pause_step and step < last_step:
-                agreement.finish()
-                raise PausedRunError
             if stop and step < last_step:
                 agreement.finish()
                 raise InterruptedRunError(
                     f"stopped at step {step}, saved; continue with: "
                     f"alexnet train --resume {around.checkpoint_folder.parent}"
                 )
+            if step == around.pause_step and step < last_step:
+                agreement.finish()
+                raise PausedRunError
     agreement.finish()
 
 
@@ -226,6 +226,7 @@ def _log(
             "top1_error": 1.0 - top1 / images,
             "top5_error": 1.0 - top5 / images,
             "learning_rate": now.weights,
+            "images": position.images,
             "images_per_second": images_per_second(position),
             "data_wait_fraction": data_wait_fraction(position),
             **vitals,

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class MetricsLog:
-    """Appends rows to a file; a row that is not finite stores null, which JSON can hold.
+    """Appends rows to a file; a number that is not finite becomes null, which JSON can hold.
 
     Args:
         path: the file; None where another process writes it.
@@ -30,7 +30,7 @@ class MetricsLog:
         """Write one row and hand it to the operating system."""
         if self._path is None:
             return
-        line = json.dumps({key: _finite(value) for key, value in row.items()}) + "\n"
+        line = json.dumps(finite(row)) + "\n"
         with self._path.open("ab") as file:
             self.length += file.write(line.encode())
 
@@ -43,5 +43,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value with null for every number in it that JSON cannot hold."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,7 +12,7 @@ import torch
 
 from alexnet.config import Config, from_json, read_config
 from alexnet.data.batches import TrainingFeed
-from alexnet.errors import PausedRunError, UserError
+from alexnet.errors import InterruptedRunError, PausedRunError, UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
@@ -210,6 +210,8 @@ def _run(
         if pause_epochs is None:  # a trial of a search is not looked at one by one
             _report(run, best, config, measured, data)
         write_text(run / "result.json", json.dumps(result, indent=2) + "\n")
+    if stop.received and pause_epochs is not None:
+        raise InterruptedRunError(f"stopped, {run} is finished")  # others would come after it
     return result
 
 

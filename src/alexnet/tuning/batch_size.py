@@ -6,26 +6,31 @@ import torch
 
 from alexnet.config import Config
 from alexnet.data.sources import open_source
+from alexnet.errors import UserError
 from alexnet.tuning.budget import measure_costs
 
 _SIZES = (16, 32, 64, 128, 256, 512)
 
 
 def speeds(config: Config) -> dict[int, float]:
-    """Training speed in images/s at each batch size that fits into memory, the smallest first."""
+    """Training speed in images/s at each batch size that fits into memory, the smallest first.
+
+    Raises:
+        UserError: not even the smallest fits.
+    """
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
+    images = len(source.train)
     measured: dict[int, float] = {}
-    for size in _SIZES:
-        if size > len(source.train):
-            break
+    for size in (min(_SIZES[0], images), *(size for size in _SIZES[1:] if size <= images)):
         tried = replace(config, train=replace(config.train, batch_size=size))
         try:
             measured[size] = size / measure_costs(tried, source).step
         except (torch.OutOfMemoryError, MemoryError):
             break
-        best = max(measured.values())
-        if len(measured) > 2 and measured[size] < 0.9 * best:
+        if len(measured) > 2 and measured[size] < 0.9 * max(measured.values()):
             break  # larger ones only get slower
+    if not measured:
+        raise UserError("the memory does not hold the smallest batch; use a smaller model.width")
     return measured
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alexnet.config import Config
+from alexnet.config import Config, change
 from alexnet.data.images import BadImage, load_square
 from alexnet.data.sources import Source, open_source
 from alexnet.draws import sample_keys
 from alexnet.errors import UserError
-from alexnet.model.changes import resolve
-from alexnet.model.network import AlexNet
+from alexnet.model.build import build_network
+from alexnet.model.catalog import resolve
 from alexnet.parallel.world import World, finish, make_world
 from alexnet.progress import duration, say
 from alexnet.training.optimizer import build_optimizer, set_rates
@@ -66,7 +66,8 @@ def fit_to_budget(config: Config, seconds: float, assignments: Sequence[str] = (
         raise UserError("--budget plans the length of the run; leave out --epochs and --steps")
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     costs = measure_costs(config, source)
-    fitted = plan_epochs(config, seconds, costs, len(source.train), len(source.validation))
+    counts = len(source.train), len(source.validation)
+    fitted = plan_epochs(config, seconds, costs, *counts, assignments)
     length = (
         f"{fitted.train.epochs} epochs"
         if fitted.train.steps is None
@@ -81,7 +82,12 @@ def fit_to_budget(config: Config, seconds: float, assignments: Sequence[str] = (
 
 
 def plan_epochs(
-    config: Config, seconds: float, costs: Costs, train: int, validation: int
+    config: Config,
+    seconds: float,
+    costs: Costs,
+    train: int,
+    validation: int,
+    assignments: Sequence[str] = (),
 ) -> Config:
     """As `fit_to_budget`, from costs that are known; pure.
 
@@ -91,6 +97,7 @@ def plan_epochs(
         costs: of this machine.
         train: images.
         validation: images.
+        assignments: what the user has set, which stays.
     """
     images = train + validation
     views = config.evaluation.views
@@ -109,18 +116,37 @@ def plan_epochs(
         # Less than one pass: the run ends after some steps, and is measured once.
         few = max(1, int((free - validation * costs.validation_image) / costs.step))
         return replace(config, train=replace(config.train, epochs=1, steps=few))
-    warmup = min(config.schedule.warmup_epochs, max(0.5, 0.15 * epochs))
-    return replace(
-        config,
-        train=replace(config.train, epochs=epochs),
-        schedule=replace(config.schedule, warmup_epochs=warmup),
-    )
+    return _with_epochs(config, epochs, assignments)
+
+
+def _with_epochs(config: Config, epochs: int, assignments: Sequence[str]) -> Config:
+    """So many epochs, and what is counted in epochs moved along, except what the user has set."""
+
+    def moved(first: int) -> int:
+        """Where an epoch that begins something, counted from 1, lies in the run of other length."""
+        return first if first <= 1 else max(2, 1 + round((first - 1) * epochs / planned))
+
+    planned = config.train.epochs
+    colored = config.augment.color_epochs
+    values = {
+        "schedule.warmup_epochs": min(config.schedule.warmup_epochs, max(0.5, 0.15 * epochs)),
+        "schedule.milestones": tuple(sorted({moved(m) for m in config.schedule.milestones})),
+        "augment.color_epochs": None if colored is None else moved(colored + 1) - 1,
+        "optimizer.layer_rates": [
+            (layer, moved(first), factor) for layer, first, factor in config.optimizer.layer_rates
+        ],
+    }
+    fitted = change(config, "train.epochs", epochs)
+    for key, value in values.items():
+        if not any(entry.startswith(f"{key}=") for entry in assignments):
+            fitted = change(fitted, key, value)
+    return fitted
 
 
 def measure_costs(config: Config, source: Source) -> Costs:
     """Train and evaluate on made-up pixels for some seconds, and decode some images."""
     world = make_world(config.train.device, config.train.precision)
-    model = AlexNet(resolve(config.model), len(source.classes))
+    model = build_network(resolve(config.model), len(source.classes))
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     side, batch = model.variant.image_size, config.train.batch_size
     rng = np.random.default_rng(0)

@@ -131,10 +131,8 @@ def certain(trials: Sequence[Trial], trial: Trial, plan: Plan) -> bool:
     rung = trial.target
     if rung + 1 >= len(plan.rungs) or trial.failure or rung not in trial.scores:
         return False
-    here = _at(trials, rung)
-    better = sum(other.rank(rung) < trial.rank(rung) for other in here)
-    unknown = plan.places(rung) - len(here)
-    return better + unknown < plan.places(rung + 1)
+    unknown = _expected(trials, rung, plan) - len(_at(trials, rung))
+    return _better(trials, trial) + unknown < plan.places(rung + 1)
 
 
 def hopeless(trials: Sequence[Trial], trial: Trial, plan: Plan) -> bool:
@@ -144,8 +142,7 @@ def hopeless(trials: Sequence[Trial], trial: Trial, plan: Plan) -> bool:
         return False
     if trial.failure or rung + 1 >= len(plan.rungs):
         return True
-    better = sum(other.rank(rung) < trial.rank(rung) for other in _at(trials, rung))
-    return better >= plan.places(rung + 1)
+    return _better(trials, trial) >= plan.places(rung + 1)
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
@@ -156,6 +153,28 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     rung = max(reached)
     there = [t for t in _at(trials, rung) if not t.failure]
     return min(there, key=lambda t: t.rank(rung))
+
+
+def _better(trials: Sequence[Trial], trial: Trial) -> int:
+    """How many are before a trial at its rung; those that have failed there take no place."""
+    rung = trial.target
+    return sum(
+        other.rank(rung) < trial.rank(rung)
+        for other in _at(trials, rung)
+        if not _failed_at(other, rung)
+    )
+
+
+def _expected(trials: Sequence[Trial], rung: int, plan: Plan) -> int:
+    """How many trials come to a rung in the end; fewer than planned where too many have failed."""
+    if rung == 0:
+        return plan.trials
+    failed = sum(_failed_at(trial, rung - 1) for trial in trials)
+    return min(plan.places(rung), _expected(trials, rung - 1, plan) - failed)
+
+
+def _failed_at(trial: Trial, rung: int) -> bool:
+    return trial.failure is not None and trial.target == rung
 
 
 def _at(trials: Sequence[Trial], rung: int) -> list[Trial]:

@@ -6,6 +6,7 @@ same folder.
 
 import json
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +55,8 @@ class FolderLedger:
 
     def new(self, first: dict[str, Any]) -> Trial:
         """As `Ledger.new`."""
-        number = len(self.trials())
+        known = {trial.number for trial in self.trials()}
+        number = next(number for number in count() if number not in known)  # some may be deleted
         return self._write(
             Trial(number, random_point(self._space, self._seed, number) if number else first)
         )

@@ -19,7 +19,6 @@ from alexnet.errors import UserError
 from alexnet.tuning.halving import Plan, Score, Trial
 from alexnet.tuning.space import Among, Space
 
-_NAME = "alexnet"
 _RANDOM_TRIALS = 8  # before the sampler has something to go by
 _MOST_TRIALS = 100_000  # of one study, for seeds that never meet
 
@@ -30,26 +29,29 @@ class OptunaLedger:
     Args:
         folder: of the study.
         storage: "journal" for a file in that folder, or a URL that Optuna knows.
+        name: of the study in that storage, which may hold others.
         space: to search.
         seed: of the sampler; its proposals follow from it, the trial's number and what is known.
         plan: of the study.
 
     Raises:
-        UserError: Optuna is not installed, or the storage cannot be opened.
+        UserError: the storage cannot be opened.
     """
 
-    def __init__(self, folder: Path, storage: str, space: Space, seed: int, plan: Plan) -> None:
+    def __init__(
+        self, folder: Path, storage: str, name: str, space: Space, seed: int, plan: Plan
+    ) -> None:
         optuna.logging.set_verbosity(logging.WARNING)
         self._space, self._seed, self._plan = space, seed, plan
         try:
             self._storage = _open(folder, storage)
             optuna.create_study(
-                storage=self._storage, study_name=_NAME, load_if_exists=True, direction="minimize"
+                storage=self._storage, study_name=name, load_if_exists=True, direction="minimize"
             )
         except Exception as error:  # drivers of data bases raise whatever comes to hand
             said = " ".join(str(error).split())
             raise UserError(f"cannot open the storage {storage}: {said}") from error
-        self._study_id = self._storage.get_study_id_from_name(_NAME)
+        self._study_id = self._storage.get_study_id_from_name(name)
 
     def trials(self) -> list[Trial]:
         """As `Ledger.trials`."""

@@ -1,5 +1,6 @@
 """The page of a study: what won, how all trials went, and what decided."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,8 @@ from alexnet.files import write_text
 from alexnet.training.metrics import read_metrics
 from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.ledger import trial_folder
-from alexnet.tuning.space import Space, assignments
-from alexnet.tuning.study import Study, has_optuna
+from alexnet.tuning.space import Space
+from alexnet.tuning.study import Study, epochs_trained, has_optuna
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,23 +24,9 @@ _PARTS = 3  # of a dimension, in the built-in measure of importance
 
 
 def command_line(study: Study, trial: Trial) -> str:
-    """The command that trains with a trial's settings."""
-    config = study.config
-    fixed = [f"--seed {config.train.seed}", f"--epochs {config.train.epochs}"]
-    if config.train.init:
-        fixed.append(f"--init {config.train.init}")
-    changes = [f"--set {entry}" for entry in assignments(trial.point)]
-    network = config.model
-    if network.variant != "paper":
-        fixed.append(f"--variant {network.variant}")
-    if network.width != 1.0:
-        changes.append(f"--set model.width={network.width}")
-    if network.image_size is not None:
-        changes.append(f"--set model.image_size={network.image_size}")
-    if config.data.size != 256:
-        changes.append(f"--set data.size={config.data.size}")
-    recipe = f"--batch-size {config.train.batch_size}"
-    return " ".join(["alexnet train", config.data.source, recipe, *fixed, *changes])
+    """The command that trains as a trial did, to the end: with everything that decided it."""
+    config = trial_folder(study.folder.resolve(), trial.number) / "run" / "config.json"
+    return shlex.join(["alexnet", "train", "--config", str(config)])
 
 
 def importance(trials: Sequence[Trial], space: Space) -> tuple[dict[str, float], str]:
@@ -52,6 +39,8 @@ def importance(trials: Sequence[Trial], space: Space) -> tuple[dict[str, float],
         return {}, "too few trials to say"
     points = [trial.point for trial in seen]
     errors = [trial.scores[0].error for trial in seen]
+    if len(set(errors)) == 1:
+        return {}, "all trials came to the same error"
     if has_optuna():
         from alexnet.tuning.optuna_ledger import importances
 
@@ -140,7 +129,13 @@ def verdict(study: Study, trials: Sequence[Trial]) -> str:
             f"; the defaults (trial 0) came to {first.scores[reached].error:.2%} at epoch "
             f"{study.plan.rungs[reached]}"
         )
-    return f"{words}. The search took {study.plan.share():.0%} of training every trial to the end."
+    share = share_of_full(study, trials)
+    return f"{words}. The search took {share:.0%} of training every trial to the end."
+
+
+def share_of_full(study: Study, trials: Sequence[Trial]) -> float:
+    """Epochs that the search has taken, relative to training every planned trial to the end."""
+    return epochs_trained(study, trials) / (study.plan.trials * study.plan.rungs[-1])
 
 
 def _place(trial: Trial) -> tuple[int, float, int]:

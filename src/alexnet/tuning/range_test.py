@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from alexnet.data.batches import training_batches
@@ -99,11 +98,16 @@ def judge(rates: list[float], losses: list[float], updates: list[float], classes
     """What rate a sweep speaks for; a pure function of the measurements."""
     broken = _broken(losses, classes)
     breaks_at = rates[-1] if broken else None
-    wanted = _rate_of_healthy_update(rates, updates)
-    reason = (
-        f"updates change weights by {_HEALTHY_UPDATE:.1%} there, as in healthy trainings at their "
-        "fastest"
-    )
+    healthy = _rate_of_healthy_update(rates, updates)
+    if healthy is None:
+        wanted = math.sqrt(rates[0] * rates[-1])
+        reason = "the middle of the rates tried; no update was near the size of a healthy one"
+    else:
+        wanted = healthy
+        reason = (
+            f"updates change weights by {_HEALTHY_UPDATE:.1%} there, as in healthy trainings at "
+            "their fastest"
+        )
     if breaks_at is not None and wanted > breaks_at / _BELOW_BREAK:
         wanted = breaks_at / _BELOW_BREAK
         reason = f"a quarter of {breaks_at:.2g}, where the loss breaks out"
@@ -126,20 +130,19 @@ def _broken(losses: list[float], classes: int) -> bool:
     return smooth[-1] > _BREAKS_OUT * max(min(smooth), math.log(classes))
 
 
-def _rate_of_healthy_update(rates: list[float], updates: list[float]) -> float:
+def _rate_of_healthy_update(rates: list[float], updates: list[float]) -> float | None:
     """Where the update's size, fitted as proportional to the rate, is the healthy one.
 
     Steps whose update is between a hundredth of the healthy one and ten times it count; before, the
-    velocity has not filled, and after, the weights are not those of a training any more.
+    velocity has not filled, and after, the weights are not those of a training any more. None where
+    none counts.
     """
     pairs = [
         (math.log(update / rate))
         for rate, update in zip(rates, updates, strict=True)
         if _HEALTHY_UPDATE / 100 < update < _HEALTHY_UPDATE * 10
     ]
-    if not pairs:
-        return float(np.sqrt(rates[0] * rates[-1]))
-    return _HEALTHY_UPDATE / math.exp(median(pairs))
+    return _HEALTHY_UPDATE / math.exp(median(pairs)) if pairs else None
 
 
 def figure(test: RangeTest) -> "Figure":
@@ -152,7 +155,8 @@ def figure(test: RangeTest) -> "Figure":
     axes.semilogx(test.rates, smoothed(test.losses), color="#0072b2", label="loss, smoothed")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
-    top = max(value for value in test.losses[: max(2, len(test.losses) - 3)])
+    shown = test.losses[: max(2, len(test.losses) - 3)]
+    top = max((value for value in shown if math.isfinite(value)), default=1.0)
     axes.set_ylim(0.0, 1.2 * top)
     updates = axes.twinx()
     updates.loglog(test.rates, test.updates, color="#d55e00", linestyle="--", label="update")

@@ -1,6 +1,7 @@
 """What `alexnet tune` does: make or join a study, work on it, and say what won."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,18 +11,20 @@ from typing import Any
 from alexnet.config import Config
 from alexnet.data.sources import open_source
 from alexnet.errors import UserError
-from alexnet.parallel.devices import visible_device
+from alexnet.parallel.devices import devices_for, visible_device
 from alexnet.parallel.world import make_world
 from alexnet.progress import say
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
+from alexnet.training.metrics import finite
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs, read_duration
 from alexnet.tuning.halving import Plan, best, rungs_of
-from alexnet.tuning.page import command_line, importance, verdict, write_page
-from alexnet.tuning.range_test import range_test, save_plot
+from alexnet.tuning.joining import Asked, check_asked
+from alexnet.tuning.page import command_line, importance, share_of_full, verdict, write_page
+from alexnet.tuning.range_test import RangeTest, range_test, save_plot
 from alexnet.tuning.setup import new_bench
-from alexnet.tuning.study import create_study, open_study, work
+from alexnet.tuning.study import Study, create_study, epochs_trained, open_study, work
 
 _TRIALS = 30
 _FEWEST = 4
@@ -55,31 +58,18 @@ def search(
         The JSON document of `alexnet tune`.
 
     Raises:
-        UserError: something the user can mend.
+        UserError: something the user can mend, such as another study in `out`.
         InterruptedRunError: asked to stop; the same command goes on.
     """
-    if out is not None and (out / "study.json").exists():
-        study = open_study(out)
-        say(f"going on with the study {out}: {study.plan.trials} trials")
-    else:
-        config = resolve_config(data, recipe, assignments, None, init)
-        out = out or Path("studies") / Path(config.data.source).name
-        if trials is not None and budget is not None:
-            raise UserError("--trials and --budget both say how much to try; give one of them")
-        if budget is not None:
-            trials = trials_within(config, read_duration(budget) * workers)
-        study = create_study(out, config, trials or _TRIALS, config.train.seed, storage, full)
-        say(
-            f"{study.plan.trials} trials of {config.train.epochs} epochs, compared after "
-            f"{', '.join(map(str, study.plan.rungs))}: {study.plan.share():.0%} of the work of "
-            "training them all"
-        )
+    asked = Asked(data, recipe, assignments, init, trials, budget, storage, full)
+    study = _study(asked, out, workers)
+    out = study.folder
     helpers = [_helper(out, number) for number in range(1, workers)]
     try:
         found = work(study)
     except BaseException:
         for helper in helpers:
-            helper.terminate()  # they save what they are at, as after Ctrl-C
+            helper.terminate()  # the first signal that they see: they save what they are at
         raise
     finally:
         for helper in helpers:
@@ -91,8 +81,8 @@ def search(
     return {
         "study": str(out),
         "trials": len(found),
-        "epochs": study.plan.epochs(),
-        "share_of_full_training": study.plan.share(),
+        "epochs": epochs_trained(study, found),
+        "share_of_full_training": share_of_full(study, found),
         "best": None
         if winner is None
         else {
@@ -107,8 +97,56 @@ def search(
     }
 
 
-def trials_within(config: Config, seconds: float) -> int:
-    """How many trials end within a time, measured here.
+def _study(asked: Asked, out: Path | None, workers: int) -> Study:
+    """The study in `out` if it is there, else a new one; in either case the one asked for."""
+    if asked.trials is not None and asked.budget is not None:
+        raise UserError("--trials and --budget both say how much to try; give one of them")
+    if out is not None and (out / "study.json").exists():
+        return _existing(out, asked)
+    config = resolve_config(asked.data, asked.recipe, asked.assignments, None, asked.init)
+    out = out or Path("studies") / Path(config.data.source).name
+    there = (out / "study.json").exists()
+    return _existing(out, asked) if there else _new(out, config, asked, workers)
+
+
+def _existing(out: Path, asked: Asked) -> Study:
+    study = open_study(out)
+    check_asked(study, asked)
+    say(f"going on with the study {out}: {study.plan.trials} trials")
+    return study
+
+
+def _new(out: Path, config: Config, asked: Asked, workers: int) -> Study:
+    trials = asked.trials or _TRIALS
+    if asked.budget is not None:
+        seconds = read_duration(asked.budget) * devices_for(workers, config.train.device)
+        trials = trials_within(config, seconds, asked.full)
+    study = create_study(
+        out,
+        config,
+        trials,
+        config.train.seed,
+        asked.storage,
+        asked.full,
+        fixed=asked.keys,
+        budget=asked.budget,
+    )
+    check_asked(study, asked)  # another worker may have made it in the meantime
+    say(
+        f"{study.plan.trials} trials of {config.train.epochs} epochs, compared after "
+        f"{', '.join(map(str, study.plan.rungs))}: {study.plan.share():.0%} of the work of "
+        "training them all"
+    )
+    return study
+
+
+def trials_within(config: Config, seconds: float, full: bool = False) -> int:
+    """How many trials end within a time on one device, measured here.
+
+    Args:
+        config: what is searched around.
+        seconds: the time.
+        full: whether every trial is trained to the end.
 
     Raises:
         UserError: fewer than four do.
@@ -117,7 +155,7 @@ def trials_within(config: Config, seconds: float) -> int:
     costs = measure_costs(config, source)
     steps = -(-len(source.train) // config.train.batch_size)
     epoch = steps * costs.step + len(source.validation) * costs.validation_image
-    rungs = rungs_of(config.train.epochs)
+    rungs = (config.train.epochs,) if full else rungs_of(config.train.epochs)
     count = 0
     while Plan(count + 1, rungs).epochs() * epoch <= _MARGIN * seconds:
         count += 1
@@ -158,8 +196,8 @@ def find_range(
         "breaks_at": test.breaks_at,
         "reason": test.reason,
         "rates": test.rates,
-        "losses": test.losses,
-        "updates": test.updates,
+        "losses": finite(test.losses),
+        "updates": finite(test.updates),
         "plot": str(folder / "range.png"),
         "images_per_second": {str(size): speed for size, speed in measured.items()},
         "fastest_batch_size": quickest,
@@ -167,16 +205,44 @@ def find_range(
             f"rate {test.suggested:g} for batches of {config.train.batch_size}: {test.reason}",
             f"  images/s by batch size  {table}; {quickest} is the smallest near the fastest",
             f"  plot     {folder / 'range.png'}",
-            f"  train    alexnet train {data or 'digits'} --lr {test.suggested:g}",
+            f"  train    {_command_with_rate(data, recipe, assignments, init, config, test)}",
         ],
     }
 
 
+def _command_with_rate(
+    data: str | None,
+    recipe: str | None,
+    assignments: Sequence[str],
+    init: str | None,
+    config: Config,
+    test: RangeTest,
+) -> str:
+    """The training that was tested, at the rate that was found for its batches."""
+    given = [*([data] if data else []), *(["--recipe", recipe] if recipe else [])]
+    given += ["--init", init] if init else []
+    found = {"optimizer.lr": test.suggested, "train.batch_size": config.train.batch_size}
+    kept = [entry for entry in assignments if entry.partition("=")[0].strip() not in found]
+    changes = [word for entry in kept for word in ("--set", entry)]
+    rule = ["--batch-size", str(config.train.batch_size), "--lr", f"{test.suggested:g}"]
+    return shlex.join(["alexnet", "train", *given, *changes, *rule])
+
+
 def _helper(out: Path, number: int) -> "subprocess.Popen[bytes]":
-    """Another process on the same study, on a CUDA device of its own where there are several."""
+    """Another process on the same study, on a CUDA device of its own where there are several.
+
+    It has a session of its own: a Ctrl-C at the terminal comes to it once, by this process, and not
+    twice, which would end it unsaved. What it says is in the study's folder.
+    """
     command = [sys.executable, "-m", "alexnet", "tune", "--out", str(out), "--json"]
     environment = dict(os.environ)
     if device := visible_device(number):
         environment["CUDA_VISIBLE_DEVICES"] = device
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)
+    with (out / f"worker-{number}.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )

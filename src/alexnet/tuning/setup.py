@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from alexnet.config import Config
 from alexnet.data.batches import Batch, TrainingFeed
 from alexnet.draws import sample_keys
-from alexnet.model.changes import resolve
-from alexnet.model.network import AlexNet
+from alexnet.model.build import build_network
+from alexnet.model.catalog import resolve
 from alexnet.parallel.layouts import place
 from alexnet.parallel.world import World
 from alexnet.training.data import Data
@@ -31,7 +31,7 @@ class Bench:
 
 def new_bench(config: Config, world: World, data: Data) -> Bench:
     """As a run would begin."""
-    model = AlexNet(resolve(config.model), len(data.source.classes), seed=config.train.seed)
+    model = build_network(resolve(config.model), len(data.source.classes), config.train.seed)
     model.classes = tuple(data.source.classes)
     model.mean.copy_(data.mean(config.data.mean, model.variant.image_size))
     start_weights(model, config)

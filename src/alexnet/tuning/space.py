@@ -4,14 +4,16 @@ A point of the space is a dictionary from `section.key` to a value of the config
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from alexnet.config import Config, change
+from alexnet.config import Config, change, setting
 from alexnet.draws import Purpose, uniforms
+from alexnet.model.catalog import resolve
+from alexnet.model.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -58,36 +60,58 @@ Dimension = Range | Among
 Space = tuple[Dimension, ...]
 
 
-def space_around(config: Config) -> Space:
+def space_around(config: Config, fixed: Collection[str] = ()) -> Space:
     """What to search around a configuration: rates a decade down and up, the rest by custom.
 
     Momentum is a list, because 0.9 and 0.95 differ as much as 0.8 and 0.9 do. What cannot matter
-    for the data is left out: the strength of colour noise where there is none, crops of pictures
-    that are cropped in the middle for a reason.
+    for the data or the network is left out: the strength of colour noise where there is none, crops
+    of pictures that are cropped in the middle for a reason, dropout of a network without it.
+
+    Args:
+        config: what is searched around; it lies in the space itself.
+        fixed: keys that the user has set, and that stay. The rate is searched around what it is
+            set to.
     """
-    lr = config.optimizer.lr
+    lr, variant = config.optimizer.lr, resolve(config.model)
     dimensions: list[Dimension] = [
         Range("optimizer.lr", lr / 10, lr * 10, log=True),
         Range("optimizer.weight_decay", 5e-5, 5e-3, log=True),
         Among("optimizer.momentum", (0.8, 0.9, 0.95)),
-        Range("model.dropout", 0.2, 0.7),
+    ]
+    if isinstance(variant, Variant):
+        dimensions.append(Range("model.dropout", 0.2, 0.7))
+    dimensions += [
         Among("schedule.kind", ("polynomial", "cosine")),
         Range("schedule.warmup_epochs", 0.0, max(1.0, 2 * config.schedule.warmup_epochs)),
     ]
-    if config.train.init is None and _has_initial_scale(config):
+    if config.train.init is None and isinstance(variant, Variant) and variant.weight_std:
         scale = config.model.initial_scale
         dimensions.append(Range("model.initial_scale", scale / 2, scale * 2, log=True))
     if config.augment.color != "none":
         dimensions.append(Range("augment.color_strength", 0.0, 0.3))
     if config.augment.crop == "random":
         dimensions.append(Among("augment.crop", ("random", "center")))
-    if hasattr(config.optimizer, "trust_coefficient") and str(config.optimizer.kind) == "lars":
-        dimensions.append(Range("optimizer.trust_coefficient", 1e-4, 1e-1, log=True))
-    return tuple(dimensions)
+    if config.optimizer.kind == "lars":
+        dimensions.append(Range("optimizer.lars_eta", 1e-4, 1e-1, log=True))
+    free = (d for d in dimensions if d.key == "optimizer.lr" or d.key not in fixed)
+    return tuple(_with(dimension, _value(config, dimension.key)) for dimension in free)
 
 
-def _has_initial_scale(config: Config) -> bool:
-    return config.model.variant != "one-tower"
+def _with(dimension: Dimension, value: Any) -> Dimension:
+    """The dimension, widened where the value lies outside."""
+    if isinstance(dimension, Range):
+        return replace(dimension, low=min(dimension.low, value), high=max(dimension.high, value))
+    if value in dimension.values:
+        return dimension
+    return replace(dimension, values=tuple(sorted((value, *dimension.values))))
+
+
+def _value(config: Config, key: str) -> Any:
+    """What a key is set to; where the configuration leaves it to the network, what that has."""
+    value, variant = setting(config, key), resolve(config.model)
+    if key == "model.dropout" and value is None and isinstance(variant, Variant):
+        return variant.dropout
+    return value
 
 
 def random_point(space: Space, seed: int, number: int) -> dict[str, Any]:
@@ -98,16 +122,7 @@ def random_point(space: Space, seed: int, number: int) -> dict[str, Any]:
 
 def point_of(space: Space, config: Config) -> dict[str, Any]:
     """Where a configuration is in the space; the first trial is the configuration itself."""
-    values = {}
-    for dimension in space:
-        section, _, key = dimension.key.partition(".")
-        value = getattr(getattr(config, section), key)
-        if value is None and dimension.key == "model.dropout":
-            value = 0.5
-        if isinstance(dimension, Range):
-            value = min(dimension.high, max(dimension.low, value))
-        values[dimension.key] = value
-    return values
+    return {dimension.key: _value(config, dimension.key) for dimension in space}
 
 
 def configured(config: Config, point: dict[str, Any]) -> Config:

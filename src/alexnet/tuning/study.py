@@ -9,19 +9,23 @@ trial's last checkpoint.
 import fcntl
 import json
 import os
+import re
+import shlex
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from alexnet.config import Config, from_json
-from alexnet.errors import InterruptedRunError, UserError
+from alexnet.errors import CannotLearnError, InterruptedRunError, UserError
 from alexnet.files import write_text
 from alexnet.progress import say
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
+from alexnet.training.metrics import read_metrics
 from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job, rungs_of
 from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import Space, assignments, configured, point_of, space_around
@@ -29,6 +33,9 @@ from alexnet.tuning.trial import advance, scores_so_far
 
 _WAIT_SECONDS = 1.0
 _FAILED = Score(1.0, 1e9)  # the last of all ranks
+# By a worker that was killed while it made the study.
+_LEFT_BEHIND = ("lock", "optuna.journal", ".study.json.")
+_EARLIEST = {"name": "alexnet", "fixed": (), "budget": None}  # of the first studies, without these
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,9 @@ class Study:
         plan: how many trials, and how far.
         seed: of the points that are tried.
         storage: "folder", or a URL or "journal" of Optuna.
+        name: under which a storage keeps it; several studies may share one.
+        fixed: keys that the user has set and that are not searched.
+        budget: the time that the number of trials follows from, if it does.
     """
 
     folder: Path
@@ -48,19 +58,31 @@ class Study:
     plan: Plan
     seed: int
     storage: str
+    name: str
+    fixed: tuple[str, ...] = ()
+    budget: str | None = None
 
     @property
     def space(self) -> Space:
         """What is searched."""
-        return space_around(self.config)
+        return space_around(self.config, self.fixed)
 
     def ledger(self) -> Ledger:
-        """Where the trials are written down."""
+        """Where the trials are written down.
+
+        Raises:
+            UserError: the storage cannot be opened.
+        """
         if self.storage == "folder":
             return FolderLedger(self.folder, self.space, self.seed)
+        if not has_optuna():
+            raise UserError(
+                f"the storage {self.storage} needs Optuna: pip install 'alexnet[tune]', or use "
+                "--storage folder"
+            )
         from alexnet.tuning.optuna_ledger import OptunaLedger
 
-        return OptunaLedger(self.folder, self.storage, self.space, self.seed, self.plan)
+        return OptunaLedger(self.folder, self.storage, self.name, self.space, self.seed, self.plan)
 
 
 def create_study(
@@ -70,6 +92,8 @@ def create_study(
     seed: int = 0,
     storage: str = "auto",
     full: bool = False,
+    fixed: Collection[str] = (),
+    budget: str | None = None,
 ) -> Study:
     """Make the study's folder; one that is there already is opened (`open_study`).
 
@@ -81,31 +105,65 @@ def create_study(
         storage: "auto" is Optuna's journal in the folder where Optuna is installed, else "folder";
             any URL that Optuna knows, such as sqlite:///study.db or postgresql://HOST/NAME.
         full: train every trial to the end.
+        fixed: keys of the configuration that stay as they are.
+        budget: the time that `trials` follows from, if it does; kept to be known again.
 
     Raises:
-        UserError: the folder is something else.
+        UserError: the folder is something else, the storage cannot be opened, or trials would not
+            be evaluated where they are compared. No study is left behind then.
     """
     if (folder / "study.json").exists():
         return open_study(folder)
-    if folder.exists() and any(path.name != "lock" for path in folder.iterdir()):
-        raise UserError(f"{folder} exists already and is no study; choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "lock").exists():
+        raise _no_study(folder)
+    plan = Plan(trials, (config.train.epochs,) if full else rungs_of(config.train.epochs))
+    _check_evaluations(config, plan)
     if storage == "auto":
         storage = "journal" if has_optuna() else "folder"
+    name = f"alexnet-{uuid.uuid4().hex}"
+    study = Study(folder, config, plan, seed, lasting_storage(storage), name, tuple(fixed), budget)
+    folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / "lock"):
         if not (folder / "study.json").exists():  # another worker may have been faster
-            epochs = config.train.epochs
-            plan = Plan(trials, (epochs,) if full else rungs_of(epochs))
-            document = {
-                "config": json.loads(config.to_json()),
-                "trials": plan.trials,
-                "rungs": plan.rungs,
-                "keep": plan.keep,
-                "seed": seed,
-                "storage": storage,
-            }
-            write_text(folder / "study.json", json.dumps(document, indent=1) + "\n")
+            if not all(path.name.startswith(_LEFT_BEHIND) for path in folder.iterdir()):
+                raise _no_study(folder)
+            study.ledger()
+            _write(study)
     return open_study(folder)
+
+
+def _no_study(folder: Path) -> UserError:
+    return UserError(f"{folder} exists already and is no study; choose another --out")
+
+
+def _check_evaluations(config: Config, plan: Plan) -> None:
+    every = config.train.evaluate_every_epochs
+    if any(epochs % every for epochs in plan.rungs[:-1]):
+        raise UserError(
+            f"train.evaluate_every_epochs={every} leaves trials without an error where they are "
+            f"compared, after {', '.join(map(str, plan.rungs[:-1]))} epochs; leave it out"
+        )
+
+
+def lasting_storage(storage: str) -> str:
+    """The storage such that it is the same from another working directory."""
+    relative = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^/].*)", storage)
+    return f"{relative[1]}{Path(relative[2]).absolute()}" if relative else storage
+
+
+def _write(study: Study) -> None:
+    document = {
+        "name": study.name,
+        "config": json.loads(study.config.to_json()),
+        "fixed": study.fixed,
+        "trials": study.plan.trials,
+        "budget": study.budget,
+        "rungs": study.plan.rungs,
+        "keep": study.plan.keep,
+        "seed": study.seed,
+        "storage": study.storage,
+    }
+    write_text(study.folder / "study.json", json.dumps(document, indent=1) + "\n")
 
 
 def open_study(folder: Path) -> Study:
@@ -115,10 +173,19 @@ def open_study(folder: Path) -> Study:
         UserError: there is none.
     """
     try:
-        document = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        document = _EARLIEST | json.loads((folder / "study.json").read_text(encoding="utf-8"))
         plan = Plan(document["trials"], tuple(document["rungs"]), document["keep"])
         config = from_json(json.dumps(document["config"]))
-        return Study(folder, config, plan, document["seed"], document["storage"])
+        return Study(
+            folder,
+            config,
+            plan,
+            document["seed"],
+            document["storage"],
+            document["name"],
+            tuple(document["fixed"]),
+            document["budget"],
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} is no study that can be read: {error}") from None
 
@@ -135,7 +202,8 @@ def work(study: Study) -> list[Trial]:
 
     Raises:
         InterruptedRunError: asked to stop; the trial at hand is saved.
-        UserError: the data cannot be used.
+        UserError: the data cannot be used, or the disk is full; what is saved stays, and once that
+            is mended the study goes on.
     """
     ledger, data = study.ledger(), None
     while True:
@@ -205,12 +273,12 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Dat
         score = scores_so_far(run, epochs)
     except InterruptedRunError:
         raise InterruptedRunError(
-            f"stopped in trial {trial.number}, saved; go on with: alexnet tune --out {study.folder}"
+            f"stopped in trial {trial.number}, saved; go on with: {going_on(study)}"
         ) from None
-    except UserError as error:
-        if data is None and not (run / "metrics.jsonl").exists():
-            raise  # the data, not the trial
+    except CannotLearnError as error:
         failure, score = str(error), _FAILED
+    except UserError as error:  # no fault of the trial's settings
+        raise UserError(f"{error}; that mended, go on with: {going_on(study)}") from error
     with lock(study.folder / "lock"):
         ledger.report(trial, trial.target, score, failure)
         trials = ledger.trials()
@@ -222,6 +290,11 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Dat
     say(f"trial {trial.number} at epoch {epochs}: {word}; {' '.join(assignments(trial.point))}")
     say(progress(study, trials))
     return data
+
+
+def going_on(study: Study) -> str:
+    """The command that goes on with a study."""
+    return shlex.join(["alexnet", "tune", "--out", str(study.folder)])
 
 
 def _write_history(study: Study, trial: Trial, seconds: float) -> None:
@@ -241,9 +314,15 @@ def _forget(study: Study, trial: Trial, keep_weights: bool) -> None:
         (run / "weights.safetensors").unlink(missing_ok=True)
 
 
+def epochs_trained(study: Study, trials: Sequence[Trial]) -> float:
+    """Epochs of training that the search has taken so far, those of failed trials among them."""
+    logs = (trial_folder(study.folder, t.number) / "run" / "metrics.jsonl" for t in trials)
+    return sum(float(rows[-1]["epoch"]) for log in logs if (rows := read_metrics(log)))
+
+
 def progress(study: Study, trials: list[Trial]) -> str:
     """How far the study is, and the best so far, in a line."""
-    done = sum(study.plan.rungs[max(trial.scores)] for trial in trials if trial.scores)
+    done = round(epochs_trained(study, trials))
     line = f"tuning: {done} of {study.plan.epochs()} epochs, {len(trials)} trials begun"
     leader = best(trials)
     if leader is None:

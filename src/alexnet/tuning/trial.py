@@ -23,7 +23,8 @@ def advance(run: Path, config: Config, epochs: int, data: Data | None) -> Data:
 
     Raises:
         InterruptedRunError: asked to stop; the state is saved.
-        UserError: it cannot learn, or the data cannot be used.
+        CannotLearnError: it cannot.
+        UserError: the data cannot be used, or the state cannot be saved.
     """
     if not (run / "config.json").exists():
         create_run(config, run)
