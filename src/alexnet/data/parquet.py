@@ -58,8 +58,8 @@ def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
     if validation is None:
         train, validation = hold_out(train, validation_fraction)
     classes = tables["train"].classes(int(max(train.labels.max(), validation.labels.max())) + 1)
-    for split in (train, validation, test):
-        if split and not 0 <= split.labels.min() <= split.labels.max() < len(classes):
+    for labelled in (train, validation, test):
+        if labelled and not 0 <= labelled.labels.min() <= labelled.labels.max() < len(classes):
             raise UserError(f"{path} has a label that is none of its {len(classes)} classes")
     return Source(
         name=as_text(path.resolve().stem),

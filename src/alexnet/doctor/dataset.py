@@ -184,7 +184,7 @@ def _leaks(
     }
     looks = features(validation)
     alike = (nearest(looks, features(train))[1] < _SAME_PICTURE) & (looks.std(1) > _CONTRAST)
-    leaked = exact | {validation.keys[i] for i in np.flatnonzero(alike)}
+    leaked = exact | {validation.keys[int(i)] for i in np.flatnonzero(alike)}
     if not leaked:
         return []
     # By looks only samples are compared; the share among them stands for all.
