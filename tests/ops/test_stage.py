@@ -15,7 +15,7 @@ from torch import Tensor
 
 from alexnet.native import build
 from alexnet.ops import Stage, local_response_norm, run_stage, run_stage_by_parts
-from alexnet.ops.compiled import is_compiled_for
+from alexnet.ops.native_stage import is_native_for
 
 _FORMATS = (torch.contiguous_format, torch.channels_last)
 _EPSILON = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-9}
@@ -80,7 +80,7 @@ def test_values_and_gradients_are_those_of_float64(
     n, c, h, w = shape
     values = 30 * torch.randn(n, c * columns, h, w, generator=generator)
     x = values.to(dtype).to(memory_format=memory_format).detach().requires_grad_()
-    assert is_compiled_for(x, window)
+    assert is_native_for(x, window)
     y = run_stage(x, stage)
     wide = x.detach().double().requires_grad_()
     expected = _oracle(wide, stage)
@@ -155,7 +155,7 @@ def test_a_gradient_in_another_memory_format_is_understood() -> None:
 def test_types_without_a_compiled_loop_go_part_by_part() -> None:
     stage = Stage(size=5, columns=2, window=3)
     x = torch.randn(2, 8, 9, 9, dtype=torch.float64)
-    assert not is_compiled_for(x, 3)
+    assert not is_native_for(x, 3)
     assert _distance(run_stage(x, stage), _oracle(x, stage)) < 1e-13
     assert _distance(run_stage_by_parts(x, stage), _oracle(x, stage)) < 1e-13
 
