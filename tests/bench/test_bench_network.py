@@ -10,12 +10,14 @@ from alexnet.bench.measure import Share, interleaved, table
 from alexnet.bench.network import NetworkPlan, bench_inference, bench_training
 from alexnet.bench.peers import OnBytes, one_tower, stock_translation
 from alexnet.bench.turns import Turn
+from alexnet.model.changes import resized
 from alexnet.model.layers import layer_table
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import make_world
 
 CPU = torch.device("cpu")
+PAPER = VARIANTS["paper"]
 
 
 @pytest.mark.parametrize(
@@ -61,9 +63,10 @@ def test_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (latency.name, latency.unit) == ("latency/paper", "seconds")
 
 
-def test_every_peer_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("variant", "row"), [("paper", "paper"), ("one-tower", "our-one-tower")])
+def test_every_peer_has_its_row(variant: str, row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The assembly, with the slow choices taken out; a peer that is missing has no row."""
-    quick = Way(lambda: None, "fp32, quick")
+    quick = Way(lambda: None, "fp32", "quick", PAPER)
     for name in (
         "best_training",
         "best_inference",
@@ -76,18 +79,38 @@ def test_every_peer_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "matmul_ceiling", lambda *given: lambda: 1e9)
     monkeypatch.setattr(network, "onnx_runtime", lambda *given: None)
     monkeypatch.setattr(network, "AlexNet", lambda *given: torch.nn.Identity())
-    plan = NetworkPlan("paper", peers=True, batch_size=1, steps=1, rounds=1)
+    plan = NetworkPlan(variant, peers=True, batch_size=1, steps=1, rounds=1)
+    bare = ["without-normalization"] if variant == "paper" else []
     training = bench_training(plan, make_world("cpu", "fp32"))
     assert [row.name.removeprefix("train/") for row in training] == [
-        *("paper", "without-normalization", "one-tower", "one-tower-compiled", "stock")
+        *(row, *bare, "one-tower", "one-tower-compiled", "stock")
     ]
     assert {"train/one-tower", "train/stock", "ceiling/matmul-fp32"} <= training[0].ratios.keys()
     answers = bench_inference(plan, make_world("cpu", "fp32"))
     assert [row.name for row in answers] == [
         f"{what}/{who}"
         for what in ("infer", "latency")
-        for who in ("paper", "one-tower", "one-tower-compiled", "stock")
+        for who in (row, "one-tower", "one-tower-compiled", "stock")
     ]
+
+
+def test_images_are_as_large_as_the_variant_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "choose_forms", lambda *given: {})
+    variant, world = resized(VARIANTS["caffe"], 1 / 32), make_world("cpu", "fp32")
+    assert variant.image_size == 227
+    plan = NetworkPlan("caffe", peers=False, batch_size=1, steps=1, rounds=1)
+    network._learning(variant, world, plan).step()
+    network._answering(AlexNet(variant), world, plan).step()
+
+
+def test_one_answer_is_waited_for_before_the_next_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(network, "finish", lambda device: done.append("waited"))
+    way = Way(lambda: done.append("asked"), "fp32", "quick", PAPER)
+    plan = NetworkPlan("paper", peers=False, batch_size=1, steps=1, rounds=1)
+    network._waits({"latency/paper": way}, plan, make_world("cpu", "fp32"))
+    assert len(done) >= 4
+    assert done == ["asked", "waited"] * (len(done) // 2)
 
 
 def test_shares_and_ratios_are_medians_of_the_rounds() -> None:
@@ -111,8 +134,9 @@ def test_the_fastest_form_is_chosen() -> None:
     def slow() -> None:
         sum(range(200_000))
 
-    chosen = fastest({"slow": lambda: slow, "fast": lambda: lambda: None}, make_world("cpu"))
-    assert chosen.how == "fast"
+    ways = [Way(slow, "fp32", "slow", PAPER), Way(lambda: None, "fp32", "fast", PAPER)]
+    chosen = fastest([lambda way=way: way for way in ways], make_world("cpu"))  # type: ignore[misc]
+    assert chosen.how == "fp32, fast"
 
 
 def test_a_turn_finds_its_steps_and_keeps_given_ones() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,23 @@ def test_a_compiler_that_drags_or_fails_is_left_out(
     assert ("more than" if failure == "drags" else "No C++ compiler") in said
 
 
+def test_whoever_compiles_ahead_measures_kernels_as_the_peers_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """cuDNN on and choosing by measurement, or the compiler's cache would hold another network."""
+    found: list[tuple[bool, bool]] = []
+
+    def compiled_step(what: str, world: World, batch_size: int) -> Callable[[], None]:
+        cudnn = torch.backends.cudnn
+        return lambda: found.append((cudnn.enabled, cudnn.benchmark))
+
+    monkeypatch.setattr(best, "compiled_step", compiled_step)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    best._try_to_compile("train", "1", "cuda", "bf16")
+    assert found == [(True, True)]
+
+
 def test_memory_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
 
@@ -105,3 +123,27 @@ def test_a_compiled_step_steps(what: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(best.torch, "compile", partial(torch.compile, backend="eager"))
     monkeypatch.setattr(best, "training_step", partial(best.training_step, num_classes=5))
     compiled_step(what, make_world("cpu", "fp32"), 1)()
+
+
+@pytest.mark.parametrize("network", ["paper", "stock"])
+def test_both_peaks_are_of_the_second_step_in_one_setting(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first step tries and forgets does not count."""
+    done: list[str] = []
+
+    def restart(device: torch.device) -> int:
+        done.append("restart")
+        return 5
+
+    monkeypatch.setattr(peak, "_ours", lambda *given: lambda: done.append("step"))
+    monkeypatch.setattr(peak, "_stock", lambda *given: lambda: done.append("step"))
+    monkeypatch.setattr(peak, "our_network", lambda *given: None)
+    monkeypatch.setattr(peak, "training_step", lambda *given, **options: lambda: None)
+    monkeypatch.setattr(peak, "_restart", restart)
+    monkeypatch.setattr(peak, "_highest", lambda device: 12)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    peak._main(network, "1", "cuda", "fp32", "1")
+    assert done == ["restart", "step", "restart", "step"]
+    assert torch.backends.cudnn.benchmark

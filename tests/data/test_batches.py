@@ -124,6 +124,18 @@ def test_the_authors_divide_after_the_mean_is_subtracted_and_the_noise_added() -
     torch.testing.assert_close(seen_by_network, expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("color", ["paper", "original"])
+def test_coloured_images_stay_channels_last(color: str) -> None:
+    mean = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 255
+    (batch,) = batches(feed(color=color), 0, 1)
+    assert batch.color_shifts is not None
+    colored = batch.colored(mean)
+    assert colored.stride() == batch.images.stride()
+    noisy = batch.images + batch.color_shifts[:, :, None, None]
+    expected = noisy if color == "paper" else mean + (noisy - mean) / batch.color_divisor
+    assert torch.equal(colored, expected)
+
+
 def test_convention_paper_does_not_divide() -> None:
     mean = torch.full((3, 8, 8), 100.0)
     (batch,) = batches(feed(color="paper"), 0, 1)

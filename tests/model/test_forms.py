@@ -38,7 +38,8 @@ def times(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
 def test_the_fastest_is_chosen_and_remembered(times: dict[str, float]) -> None:
     model = AlexNet(_TINY, 5)
     chosen = choose_forms(model, torch.float32)
-    assert chosen == {"conv1": "plain", "conv2": "split", "conv4": "split", "conv5": "split"}
+    plain, split = dict.fromkeys(("conv1", "conv3"), "plain"), ("conv2", "conv4", "conv5")
+    assert chosen == plain | dict.fromkeys(split, "split")
     times["split"] = 2.0
     assert choose_forms(model, torch.float32) == chosen
 
@@ -87,3 +88,59 @@ def test_a_network_in_other_forms_gives_the_same_logits() -> None:
     plain = model(images)
     use_forms(model, {"conv1": "blocks", "conv2": "split", "conv4": "dense", "conv5": "split"})
     torch.testing.assert_close(model(images), plain, rtol=1e-4, atol=1e-4)
+
+
+def test_a_convolution_of_one_form_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As conv3, and every one of the one-tower net after conv1."""
+    right = module.convolution
+
+    def broken(x: Tensor, weight: Tensor, *rest: object) -> Tensor:
+        y = right(x, weight, *rest)  # type: ignore[arg-type]
+        return y * 1.1 if x.dtype == torch.bfloat16 and weight.shape[-1] == 3 else y
+
+    monkeypatch.setattr(module, "convolution", broken)
+    model = AlexNet(resized(VARIANTS["one-tower"], 0.1), 5)
+    with pytest.raises(UserError, match="conv3 gives wrong results"):
+        choose_forms(model, torch.bfloat16)
+
+
+def test_a_measurement_only_convolves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is drawn, cast or sent to the device while the clock runs."""
+    case = module._cases(AlexNet(_TINY, 5))["conv2"]
+    passed = module._draw(case)
+    for name in ("randn", "Generator"):
+        monkeypatch.setattr(torch, name, None)
+    for name in ("to", "cpu", "cuda"):
+        monkeypatch.setattr(Tensor, name, None)
+    assert module._seconds(case, "split", passed) > 0
+
+
+def test_on_a_gpu_its_own_clock_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            done.append("record")
+
+        def synchronize(self) -> None:
+            done.append("synchronize")
+
+        def elapsed_time(self, end: "Event") -> float:
+            return 250.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    seconds = module._time(lambda: done.append("work"), torch.device("cuda", 0))
+    assert seconds == 0.25
+    assert done == ["record", "work", "record", "synchronize"]
+
+
+def test_more_images_for_the_clock_are_the_same_ones_again() -> None:
+    drawn = module._draw(module._cases(AlexNet(_TINY, 5))["conv4"])
+    many = drawn.repeated(3)
+    assert torch.equal(many.x[2:4], drawn.x)
+    assert len(many.x) == len(many.gradient) == 6
+    assert many.x.is_contiguous(memory_format=torch.channels_last)
+    assert many.gradient.is_contiguous(memory_format=torch.channels_last)

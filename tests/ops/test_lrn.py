@@ -194,6 +194,17 @@ def test_batches_of_any_number_of_blocks(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(x.grad, z.grad, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(0, 12), (0, 12, 7), (0, 12, 2, 3, 4), (2, 12, 0)])
+def test_nothing_is_normalised_to_nothing(shape: tuple[int, ...]) -> None:
+    for dtype in (torch.float32, torch.float64):
+        x = torch.empty(shape, dtype=dtype, requires_grad=True)
+        y = local_response_norm(x, columns=2)
+        assert y.shape == shape
+        backward(y.sum())
+        assert x.grad is not None
+        assert x.grad.shape == shape
+
+
 @BOTH
 def test_units_without_a_place_and_sequences(normalise: Callable[..., Tensor]) -> None:
     """(N, C) and (N, C, L) as well as images, as the documentation says."""

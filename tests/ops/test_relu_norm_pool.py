@@ -207,8 +207,7 @@ def test_shapes_follow_torch() -> None:
 
 
 def test_stages_use_the_kernel_where_it_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alexnet.ops.stage.is_compiled_for", lambda x, window: False)
-    monkeypatch.setattr("alexnet.ops.stage.is_available", lambda x, window: True)
+    monkeypatch.setattr("alexnet.ops.stage.way_of", lambda x, stage: "triton")
     x = noise(1, 4, 5, 5).to(DEVICE)
     for stage in (Stage(size=3, columns=2, window=3), Stage(size=3)):
         assert "alexnet" in str(run_stage(x.requires_grad_(), stage).grad_fn)
@@ -220,8 +219,7 @@ def test_stages_use_the_kernel_where_it_is_available(monkeypatch: pytest.MonkeyP
 
 def test_a_stage_without_normalisation_uses_the_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after conv5: torch's values and gradients, ties and the far edge included."""
-    monkeypatch.setattr("alexnet.ops.stage.is_compiled_for", lambda x, window: False)
-    monkeypatch.setattr("alexnet.ops.stage.is_available", lambda x, window: True)
+    monkeypatch.setattr("alexnet.ops.stage.way_of", lambda x, stage: "triton")
     x = noise(2, 4, 6, 6, std=2.0).round().to(DEVICE)  # small whole numbers are often equal
     mine, plain = x.clone().requires_grad_(), x.clone().requires_grad_()
     y = run_stage(mine, Stage(columns=2, window=3))
@@ -232,6 +230,14 @@ def test_a_stage_without_normalisation_uses_the_kernel_too(monkeypatch: pytest.M
     y.backward(weights)
     expected.backward(weights)
     torch.testing.assert_close(mine.grad, plain.grad)  # overlapping windows add up in another order
+
+
+def test_no_image_in_makes_no_image_out() -> None:
+    x = torch.empty(0, 12, 7, device=DEVICE, requires_grad=True)
+    y = fused_relu_norm_pool(x, True, 5, 1e-4, 0.75, 2.0, 2)
+    assert y.shape == x.shape
+    y.sum().backward()
+    assert x.grad is not None
 
 
 def test_the_processor_never_asks_for_the_kernel() -> None:
@@ -293,6 +299,7 @@ for ptx in (
     assert re.search(r"st.global[.\\w]*.v4.b32", ptx), "stores are narrow"
     assert "cvt.rn.bf16" in ptx, "results are not rounded to nearest"
 assert "st.global.v2.b32" in assembly(dropout_triton.mask_kernel, THREADS=128)
+assembly(dropout_triton.mask_kernel, THREADS=128, layer=1)  # Triton makes a constant of every 1
 """
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from alexnet.native import build
-from alexnet.ops import Stage, compiled, local_response_norm, run_stage, run_stage_by_parts
-from alexnet.ops.compiled import is_compiled_for
+from alexnet.ops import Stage, local_response_norm, native_stage, run_stage, run_stage_by_parts
+from alexnet.ops.native_stage import is_native_for
 
 _FORMATS = (torch.contiguous_format, torch.channels_last)
 _EPSILON = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-9}
@@ -80,7 +80,7 @@ def test_values_and_gradients_are_those_of_float64(
     n, c, h, w = shape
     values = 30 * torch.randn(n, c * columns, h, w, generator=generator)
     x = values.to(dtype).to(memory_format=memory_format).detach().requires_grad_()
-    assert is_compiled_for(x, window)
+    assert is_native_for(x, window)
     y = run_stage(x, stage)
     wide = x.detach().double().requires_grad_()
     expected = _oracle(wide, stage)
@@ -155,7 +155,7 @@ def test_a_gradient_in_another_memory_format_is_understood() -> None:
 def test_types_without_a_compiled_loop_go_part_by_part() -> None:
     stage = Stage(size=5, columns=2, window=3)
     x = torch.randn(2, 8, 9, 9, dtype=torch.float64)
-    assert not is_compiled_for(x, 3)
+    assert not is_native_for(x, 3)
     assert _distance(run_stage(x, stage), _oracle(x, stage)) < 1e-13
     assert _distance(run_stage_by_parts(x, stage), _oracle(x, stage)) < 1e-13
 
@@ -184,10 +184,10 @@ torch.save((a, b), "PATH")
 @pytest.mark.parametrize("function", ["stage_forward", "stage_backward"])
 def test_missing_memory_is_an_error(function: str) -> None:
     x = torch.ones(2, 8, 4, 4)
-    described = compiled._describe(x, Stage(size=5))
+    described = native_stage._describe(x, Stage(size=5))
     described.size = 2**58  # buffers have room for the window, and none of this size can be had
     with pytest.raises(MemoryError):
-        compiled._call(function, described, x, x, None, x)
+        native_stage._call(function, described, x, x, None, x)
 
 
 @needs_compiler

@@ -3,11 +3,16 @@
 import json
 
 import pytest
+import torch
 
 from alexnet.cli import run as command
+from alexnet.data.loading import Place
 from alexnet.errors import UserError
-from alexnet.parallel.world import make_world
-from alexnet.planning.plan import make_plan
+from alexnet.parallel.world import World, make_world
+from alexnet.planning import plan
+from alexnet.planning.plan import fusion_on, make_plan
+from alexnet.planning.report import plan_lines
+from alexnet.planning.timing import StepTime
 
 SMALL = ["--batch-size", "2", "--image-size", "64", "--classes", "10", "--device", "cpu"]
 
@@ -65,10 +70,33 @@ def test_what_does_not_fit_is_estimated(
 ) -> None:
     monkeypatch.setattr("alexnet.planning.plan.available_bytes", lambda device: 2**20)
     monkeypatch.setattr("alexnet.planning.plan.measured_time", None)
-    plan = make_plan(make_world("cpu", "fp32"), batch_size=2, image_size=64)
-    assert plan.largest_batch == 0
+    made = make_plan(make_world("cpu", "fp32"), batch_size=2, image_size=64)
+    assert made.largest_batch == 0
     assert "does not fit" in capsys.readouterr().err
-    assert plan.time.source.startswith("estimated")
+    assert made.time.source.startswith("estimated")
+
+
+@pytest.mark.parametrize(("kind", "share"), [("device", 1.0), ("device-yuv", 0.5), ("host", 0.0)])
+def test_resident_pixels_leave_less_for_the_step(
+    kind: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `train` will keep on the GPU is not there for the batch."""
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(plan, "available_bytes", lambda device: 8 * 2**30)
+    monkeypatch.setattr(plan, "fusion_on", lambda world: "all")
+    monkeypatch.setattr(plan, "estimated_time", lambda *given: StepTime(1.0, "made up"))
+    place = Place(kind, gpu, 256, 1)
+    monkeypatch.setattr(plan, "choose_place", lambda *given, **named: place)
+    made = make_plan(World(0, 1, gpu, "bf16"), images=10_000, no_measure=True)
+    assert made.pixels == share * 10_000 * 256 * 256 * 3
+    beside = int(0.9 * 8 * 2**30) - made.pixels
+    assert made.largest_batch == made.memory.largest_batch(beside)
+    assert any("pixels of an epoch" in line for line in plan_lines(made)) is (share > 0)
+
+
+def test_a_gpu_fuses_what_a_processor_fuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "way_of", lambda x, stage: "triton")
+    assert fusion_on(make_world("cpu", "fp32")) == "all"
 
 
 def test_a_variant_that_is_not() -> None:

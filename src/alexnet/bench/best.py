@@ -4,8 +4,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +12,8 @@ import torch
 
 from alexnet.bench.peers import OnBytes, normalized, one_tower
 from alexnet.bench.turns import Turn, answering_step, synthetic_batch, training_step
-from alexnet.parallel.world import World, has_bf16
+from alexnet.model.variants import VARIANTS, Variant
+from alexnet.parallel.world import World, has_bf16, make_world
 from alexnet.progress import say
 
 _COMPILER_SECONDS = {"cpu": 90, "cuda": 60}  # that a compiler may take before it is left out
@@ -21,39 +21,51 @@ _COMPILER_SECONDS = {"cpu": 90, "cuda": 60}  # that a compiler may take before i
 
 @dataclass(frozen=True)
 class Way:
-    """A step ready to be measured, and in words how it is done."""
+    """A step ready to be measured.
+
+    Attributes:
+        step: one batch is learnt or answered.
+        precision: of the products, fp32 or bf16.
+        details: the layout, and what else tells this way from others, in words.
+        variant: whose layers are computed.
+    """
 
     step: Callable[[], object]
-    how: str
+    precision: str
+    details: str
+    variant: Variant
+
+    @property
+    def how(self) -> str:
+        """For people: precision and form in words."""
+        return f"{self.precision}, {self.details}"
 
 
 def best_training(world: World, batch_size: int) -> Way:
     """The one-tower net learning, in the fastest way."""
-    return fastest(
-        {how: partial(_training, world, how, batch_size) for how in _layouts(world)}, world
-    )
+    return fastest((partial(_training, *form, batch_size) for form in _forms(world)), world)
 
 
 def best_inference(world: World, batch_size: int) -> Way:
     """The one-tower net answering, in the fastest way: also with weights cast once, and frozen."""
-    ways = {how: partial(_answering, world, how, batch_size) for how in _layouts(world)}
+    ways = [partial(_answering, *form, batch_size) for form in _forms(world)]
     if has_bf16(world.device.type):
-        ways["bf16 weights, channels last"] = partial(_cast, world, batch_size)
+        ways.append(partial(_cast, world, batch_size))
     if world.device.type == "cpu":
-        ways["fp32, channels last, frozen"] = partial(_frozen, world, batch_size)
+        ways.append(partial(_frozen, world, batch_size))
     return fastest(ways, world)
 
 
-def fastest(ways: Mapping[str, Callable[[], Callable[[], object]]], world: World) -> Way:
-    """The fastest of some ways, by a short measurement of each."""
+def fastest(ways: Iterable[Callable[[], Way]], world: World) -> Way:
+    """The fastest of some ways, each of them made and measured shortly."""
     found: tuple[float, Way] | None = None
-    for how, make in ways.items():
-        step = make()
-        measure = replace(Turn(1, None, world.device), steps=2).speed(step, 1.0)
+    for make in ways:
+        way = make()
+        measure = replace(Turn(1, None, world.device), steps=2).speed(way.step, 1.0)
         measure()  # allocates, chooses kernels
         speed = measure()
         if found is None or speed > found[0]:
-            found = (speed, Way(step, how))
+            found = (speed, way)
     assert found is not None
     return found[1]
 
@@ -82,8 +94,8 @@ def compiled(what: str, world: World, batch_size: int) -> Way | None:
         say(f"{what}/one-tower-compiled is left out: {''.join(reason) or 'torch.compile failed'}")
         return None
     say(f"torch.compile took {time.perf_counter() - began:.0f} s")
-    how = f"{world.precision}, channels last, torch.compile"
-    return Way(compiled_step(what, world, batch_size), how)
+    step = compiled_step(what, world, batch_size)
+    return _of_the_tower(step, world.precision, "channels last, torch.compile")
 
 
 def compiled_step(what: str, world: World, batch_size: int) -> Callable[[], None]:
@@ -91,35 +103,25 @@ def compiled_step(what: str, world: World, batch_size: int) -> Callable[[], None
     model = _tower(world, channels_last=True)
     fast = torch.compile(model)
     if what == "train":
-        step = training_step(model, world, batch_size, forward=fast)
-    else:
-        model.eval()
-        step = answering_step(fast, world, batch_size)
-    return tuned(step, world)
+        return training_step(model, world, batch_size, forward=fast)
+    model.eval()
+    return answering_step(fast, world, batch_size)
 
 
-def tuned(step: Callable[[], None], world: World) -> Callable[[], None]:
-    """The step with cuDNN choosing its kernels by measuring them."""
-    context = (
-        partial(torch.backends.cudnn.flags, benchmark=True, allow_tf32=True)
-        if world.device.type == "cuda"
-        else nullcontext
-    )
-
-    def with_context() -> None:
-        with context():
-            step()
-
-    return with_context
+def _of_the_tower(step: Callable[[], object], precision: str, details: str) -> Way:
+    return Way(step, precision, details, VARIANTS["one-tower"])
 
 
-def _layouts(world: World) -> list[str]:
-    layouts = ["fp32, contiguous", "fp32, channels last"]
-    return [*layouts, "bf16, channels last"] if has_bf16(world.device.type) else layouts
+def _forms(world: World) -> list[tuple[World, bool]]:
+    """Precisions, each with whether channels come last, of which any may be the fastest."""
+    fp32 = replace(world, precision="fp32")
+    forms = [(fp32, False), (fp32, True)]
+    bf16 = replace(world, precision="bf16")
+    return [*forms, (bf16, True)] if has_bf16(world.device.type) else forms
 
 
-def _placed(world: World, how: str) -> World:
-    return replace(world, precision=how[:4])
+def _layout(channels_last: bool) -> str:
+    return "channels last" if channels_last else "contiguous"
 
 
 def _tower(world: World, channels_last: bool) -> OnBytes:
@@ -128,32 +130,32 @@ def _tower(world: World, channels_last: bool) -> OnBytes:
     return model.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
 
-def _training(world: World, how: str, batch_size: int) -> Callable[[], None]:
-    model = _tower(world, "channels last" in how)
-    step = training_step(model, _placed(world, how), batch_size, contiguous="contiguous" in how)
-    return tuned(step, world)
+def _training(world: World, channels_last: bool, batch_size: int) -> Way:
+    model = _tower(world, channels_last)
+    step = training_step(model, world, batch_size, contiguous=not channels_last)
+    return _of_the_tower(step, world.precision, _layout(channels_last))
 
 
-def _answering(world: World, how: str, batch_size: int) -> Callable[[], None]:
-    model = _tower(world, "channels last" in how)
-    step = answering_step(model, _placed(world, how), batch_size, contiguous="contiguous" in how)
-    return tuned(step, world)
+def _answering(world: World, channels_last: bool, batch_size: int) -> Way:
+    model = _tower(world, channels_last)
+    step = answering_step(model, world, batch_size, contiguous=not channels_last)
+    return _of_the_tower(step, world.precision, _layout(channels_last))
 
 
-def _cast(world: World, batch_size: int) -> Callable[[], None]:
+def _cast(world: World, batch_size: int) -> Way:
     """Weights cast once, not at each call as autocast does."""
     model = _tower(world, channels_last=True)
     model.network.to(torch.bfloat16)
+    model.eval()
     step = answering_step(
         lambda images: model.network(normalized(images).bfloat16()),
         replace(world, precision="fp32"),
         batch_size,
     )
-    model.eval()
-    return tuned(step, world)
+    return _of_the_tower(step, "bf16", "channels last, weights cast once")
 
 
-def _frozen(world: World, batch_size: int) -> Callable[[], None]:
+def _frozen(world: World, batch_size: int) -> Way:
     """torch.jit's freezing, which folds what is constant; deprecated, and still fast here."""
     model = _tower(world, channels_last=True).eval()
     images, _ = synthetic_batch(batch_size, world.device)
@@ -165,12 +167,11 @@ def _frozen(world: World, batch_size: int) -> Callable[[], None]:
         with torch.inference_mode():
             frozen(images)
 
-    return step
+    return _of_the_tower(step, "fp32", "channels last, frozen")
 
 
 def _try_to_compile(what: str, batch_size: str, device: str, precision: str) -> None:
-    world = World(0, 1, torch.device(device), precision)
-    compiled_step(what, world, int(batch_size))()
+    compiled_step(what, make_world(device, precision), int(batch_size))()
 
 
 if __name__ == "__main__":

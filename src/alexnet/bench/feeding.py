@@ -9,6 +9,7 @@ from alexnet.bench.turns import learning_step, our_network
 from alexnet.data.batches import Batch, TrainingFeed, training_batches
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import World, finish
+from alexnet.training.arrivals import on_device
 
 
 def bench_feeding(
@@ -35,7 +36,6 @@ def bench_feeding(
             asked = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - asked
-            batch = batch.to(world.device)
             learn(batch.colored(model.mean), batch.labels)
             seen += batch.total
         finish(world.device)
@@ -44,7 +44,7 @@ def bench_feeding(
         return seen / seconds
 
     there = repeat(next(training_batches(feed, 0, 1, 1)).to(world.device))
-    batches = training_batches(feed, 0, steps * (rounds + 1), workers)
+    batches = on_device(training_batches(feed, 0, steps * (rounds + 1), workers), world.device)
     rows = interleaved(
         {
             f"training/fed-{kind}": lambda: speed(batches),

@@ -31,20 +31,25 @@ def onnx_runtime(model: AlexNet, world: World, batch_size: int) -> Way | None:
     if provider is None:
         return None
     began = time.perf_counter()
-    ways = {
-        f"fp32, {provider}, {name}": partial(_step, session(network, batch_size, provider), world)
-        for name, network in (
+    ways = (
+        partial(_way, network, words, world, batch_size, provider)
+        for words, network in (
             ("normalisation written out", model),
             ("ONNX's own normalisation", with_onnx_normalization(model)),
         )
-    }
-    batch = synthetic_batch(batch_size, torch.device("cpu"))[0].contiguous().numpy()
-    chosen = fastest({how: partial(make, batch) for how, make in ways.items()}, world)
+    )
+    chosen = fastest(ways, world)
     say(f"ONNX export for batches of {batch_size}: {time.perf_counter() - began:.0f} s")
     return chosen
 
 
-def session(model: nn.Module, batch_size: int, provider: str = "CPUExecutionProvider") -> Any:
+def _way(network: AlexNet, words: str, world: World, batch_size: int, provider: str) -> Way:
+    images = synthetic_batch(batch_size, torch.device("cpu"), network.variant.image_size)[0]
+    step = _step(session(network, batch_size, provider), world, images.contiguous().numpy())
+    return Way(step, "fp32", f"{provider}, {words}", network.variant)
+
+
+def session(model: AlexNet, batch_size: int, provider: str = "CPUExecutionProvider") -> Any:
     """An ONNX Runtime session of a network on bytes, with as many threads as torch uses."""
     import onnxruntime
 
@@ -54,9 +59,10 @@ def session(model: nn.Module, batch_size: int, provider: str = "CPUExecutionProv
     return onnxruntime.InferenceSession(exported(model, batch_size), options, providers=[provider])
 
 
-def exported(model: nn.Module, batch_size: int) -> bytes:
+def exported(model: AlexNet, batch_size: int) -> bytes:
     """The network in evaluation mode as an ONNX file: `images` uint8 to `logits`."""
-    images = torch.zeros(batch_size, 3, 224, 224, dtype=torch.uint8)
+    side = model.variant.image_size
+    images = torch.zeros(batch_size, 3, side, side, dtype=torch.uint8)
     on_cpu = copy.deepcopy(model).cpu().eval()
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -1,34 +1,34 @@
-"""Peak memory of training steps, each network in a fresh process so that none sees another's.
+"""Peak memory of a training step, each network in a fresh process so that none sees another's.
 
-On a processor: the largest resident set above what the process held after a step of a tiny network
-(torch, its libraries and threads). On CUDA: the most that torch's allocator gave out.
+The step is the second: it has beside it what the optimiser keeps of the first. On a processor: the
+largest resident set above what the process held after a step of a tiny network (torch, its
+libraries and threads). On CUDA: the most that torch's allocator gave out.
 """
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from alexnet.bench.measure import Row, row
 from alexnet.bench.peers import OnBytes, stock_translation
 from alexnet.bench.turns import our_network, training_step
 from alexnet.errors import UserError
 from alexnet.model.changes import resized
-from alexnet.model.variants import VARIANTS, Variant
+from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import World, make_world
 
 STOCK = "stock"
 _BATCH = 128
-_STEPS = 2  # the second has the optimiser's memory of the first beside it
 
 
 @dataclass(frozen=True)
 class Peak:
-    """What a few training steps took, bytes."""
+    """What a training step took, bytes."""
 
     bytes: int
     before: int  # held before the network was made, not counted above
@@ -54,17 +54,15 @@ def bench_memory(variant: str, peers: bool, world: World) -> list[Row]:
     return [replace(ours, ratios={stock.name: ours.value / stock.value}), stock]
 
 
-def training_peak(
-    network: str, batch_size: int, world: World, image_size: int = 224, width: float = 1.0
-) -> Peak:
-    """Measure a few steps of a variant, or of the stock translation, in a process of its own.
+def training_peak(network: str, batch_size: int, world: World, width: float = 1.0) -> Peak:
+    """Measure a step of a variant, or of the stock translation, in a process of its own.
 
     Raises:
         UserError: the process failed, such as for want of memory.
     """
-    line = [network, str(batch_size), world.device.type, world.precision]
+    line = [network, str(batch_size), world.device.type, world.precision, str(width)]
     done = subprocess.run(
-        [sys.executable, "-m", "alexnet.bench.peak", *line, str(image_size), str(width)],
+        [sys.executable, "-m", "alexnet.bench.peak", *line],
         capture_output=True,
         text=True,
     )
@@ -74,30 +72,30 @@ def training_peak(
     return Peak(**json.loads(done.stdout))
 
 
-def _measure(network: str, batch_size: int, world: World, size: int, width: float) -> Peak:
-    _steps(_network(VARIANTS["paper"], 64, 1 / 32, world), 2, world, 64)
+def _measure(network: str, batch_size: int, world: World, width: float) -> Peak:
+    tiny = resized(VARIANTS["paper"], 1 / 32, 64)
+    training_step(our_network(tiny, world), world, 2, image_size=64)()
     if network != STOCK:
-        _network(VARIANTS[network], size, width, world)  # measures its forms, if that is to do
+        our_network(resized(VARIANTS[network], width), world)  # measures its forms, if to be done
     before = _restart(world.device)
-    if network == STOCK:
-        model: nn.Module = OnBytes(stock_translation())
-    else:
-        model = _network(VARIANTS[network], size, width, world)
-    _steps(model.to(world.device), batch_size, world, size, contiguous=network == STOCK)
+    step = (
+        _stock(batch_size, world) if network == STOCK else _ours(network, batch_size, world, width)
+    )
+    step()  # tries kernels, whose workspaces do not count, and makes what the optimiser keeps
+    _restart(world.device)
+    step()
     return Peak(_highest(world.device) - before, before)
 
 
-def _network(variant: Variant, size: int, width: float, world: World) -> nn.Module:
-    return our_network(resized(variant, width, size), world)
+def _ours(network: str, batch_size: int, world: World, width: float) -> Callable[[], None]:
+    variant = resized(VARIANTS[network], width)
+    model = our_network(variant, world)
+    return training_step(model, world, batch_size, image_size=variant.image_size)
 
 
-def _steps(
-    model: nn.Module, batch_size: int, world: World, size: int, contiguous: bool = False
-) -> None:
-    model = model.to(world.device)
-    step = training_step(model, world, batch_size, contiguous=contiguous, image_size=size)
-    for _ in range(_STEPS):
-        step()
+def _stock(batch_size: int, world: World) -> Callable[[], None]:
+    model = OnBytes(stock_translation()).to(world.device)
+    return training_step(model, world, batch_size, contiguous=True)
 
 
 def _restart(device: torch.device) -> int:
@@ -121,11 +119,11 @@ def _status(key: str) -> int:
     raise UserError("this system does not tell how much memory a process has used")
 
 
-def _main(network: str, batch_size: str, device: str, precision: str, size: str, wide: str) -> None:
-    # The stock translation with the C library's own ways, which cost it less memory.
-    stock = World(0, 1, torch.device(device), precision)
-    world = stock if network == STOCK else make_world(device, precision)
-    peak = _measure(network, int(batch_size), world, int(size), float(wide))
+def _main(network: str, batch_size: str, device: str, precision: str, width: str) -> None:
+    # On a processor the stock translation has the C library's own ways, which cost it less memory.
+    plain = network == STOCK and device == "cpu"
+    world = World(0, 1, torch.device(device), precision) if plain else make_world(device, precision)
+    peak = _measure(network, int(batch_size), world, float(width))
     print(json.dumps({"bytes": peak.bytes, "before": peak.before}))
 
 

@@ -68,7 +68,8 @@ class Batch:
         noisy = self.images + self.color_shifts[:, :, None, None]
         if self.color_divisor == 1.0:
             return noisy
-        return mean + (noisy - mean) / self.color_divisor
+        # The result takes its memory format from the first operand: images are channels-last.
+        return (noisy - mean) / self.color_divisor + mean
 
 
 @dataclass(frozen=True)

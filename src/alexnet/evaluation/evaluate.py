@@ -16,7 +16,7 @@ from alexnet.data.loading import choose_place, load_images
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
-from alexnet.evaluation.inference import answering
+from alexnet.evaluation.inference import Answer, answering
 from alexnet.evaluation.metrics import credit, wilson_interval
 from alexnet.model.build import Network
 from alexnet.model.weights import load
@@ -189,10 +189,12 @@ def predict_images(
     batch_size: int,
     show_progress: bool = False,
     starts: Sequence[int] | None = None,
+    answer: Answer | None = None,
 ) -> Iterator[npt.NDArray[np.float32]]:
     """(n, C) softmax probabilities of batch after batch, averaged over the views.
 
-    With `starts`, only of the batches that begin at these images.
+    With `starts`, only of the batches that begin at these images. Whoever asks often gives the
+    network's `answer`, so that the network is not made ready each time.
 
     Section 4.1 averages "the predictions made by the network's softmax layer": probabilities, not
     logits.
@@ -201,7 +203,7 @@ def predict_images(
         raise UserError(f"views must be 1, 9 or 10, not {views}")
     side = model.variant.image_size
     corners = _VIEWS[views](images.store.size, side)
-    answer = answering(model, world)
+    answer = answer or answering(model, world)
     if starts is None:
         starts = range(0, len(images), batch_size)
     total_images = sum(min(batch_size, len(images) - start) for start in starts)

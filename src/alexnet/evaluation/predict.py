@@ -11,6 +11,7 @@ from alexnet.data.images import EXTENSIONS, BadImage, load_square
 from alexnet.data.pixels import images_in_memory
 from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import predict_images
+from alexnet.evaluation.inference import answering
 from alexnet.model.weights import load
 from alexnet.parallel.world import make_world
 
@@ -53,6 +54,7 @@ class Predictor:
     def __init__(self, run_or_weights: str | Path, device: str = "auto") -> None:
         self.model = load(run_or_weights)
         self.world = make_world(device)
+        self._answer = answering(self.model, self.world)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,11 +88,8 @@ class Predictor:
         readable = [str(file) for file in files if file not in errors]
         stack = np.stack(pixels) if pixels else np.empty((0, size, size, 3), dtype=np.uint8)
         images = images_in_memory(stack, np.zeros(len(stack), dtype=np.int64), readable)
-        probabilities = iter(
-            row
-            for rows in predict_images(self.model, images, views, self.world, _BATCH)
-            for row in rows
-        )
+        blocks = predict_images(self.model, images, views, self.world, _BATCH, answer=self._answer)
+        probabilities = (row for rows in blocks for row in rows)
         for file in files:
             if file in errors:
                 yield Prediction(str(file), error=errors[file])

@@ -48,7 +48,7 @@ def mask_kernel(
     k1 = tl.load(key_pointer + 2 * sample + 1, mask=here, other=0).to(tl.uint32)
     c0 = (first_block + block).to(tl.uint32)
     c2 = tl.full(c0.shape, 0, tl.uint32)
-    c1, c3 = c2 + layer.to(tl.uint32), c2
+    c1, c3 = c2 + layer, c2  # an integer of 1 is a constant here, and has no methods
     for _ in tl.static_range(10):  # Philox 4x32-10, as `alexnet.draws.philox`
         high0, low0 = tl.umulhi(c0, 0xD2511F53), c0 * 0xD2511F53
         high1, low1 = tl.umulhi(c2, 0xCD9E8D57), c2 * 0xCD9E8D57

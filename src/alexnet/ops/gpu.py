@@ -6,6 +6,7 @@ import importlib.util
 import torch
 from torch import Tensor
 
+from alexnet.ops.eager import is_eager
 from alexnet.progress import say
 
 _TRITON = importlib.util.find_spec("triton") is not None
@@ -15,11 +16,14 @@ _OLDEST_CAPABILITY = (7, 0)  # of CUDA devices that Triton generates code for
 def runs_triton(x: Tensor) -> bool:
     """Whether `x` lies on a GPU that Triton serves; says once if Triton is all that is missing.
 
-    False while a model is exported: a kernel of ours would mean nothing to whoever loads it.
+    False while a model is exported or traced: a kernel of ours would mean nothing to whoever loads
+    it.
     """
     if not x.is_cuda or torch.compiler.is_exporting():
         return False
-    return _TRITON if torch.compiler.is_compiling() else _serves(x.device)
+    if torch.compiler.is_compiling():
+        return _TRITON
+    return is_eager(x) and _serves(x.device)
 
 
 @functools.cache

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from alexnet.ops.compiled import compiled_stage, is_compiled_for
-from alexnet.ops.lrn_fused import fused_relu_norm_pool, is_available
+from alexnet.ops.choice import way_of
+from alexnet.ops.eager import is_eager
+from alexnet.ops.lrn_fused import fused_relu_norm_pool
+from alexnet.ops.native_stage import native_stage
 from alexnet.ops.parts import Stage
 
 # Images are normalised a few at a time, so that every temporary stays in the processor's cache:
@@ -37,8 +39,9 @@ def local_response_norm(
 
     The sum is accumulated in float32 at least. On a CPU a compiled loop with a closed-form gradient
     is used, or, for other types than float32 and bfloat16 and where there is no compiler, blocked
-    passes of torch's own operations; on a GPU with Triton one kernel; under export, and on a CPU
-    under `torch.compile`, the plain formula.
+    passes of torch's own operations; on a GPU with Triton one kernel. Where operations are not
+    carried out at once (export, tracing, `torch.func`, fake tensors), and on a CPU under
+    `torch.compile`, it is the plain formula.
 
     Args:
         x: (N, C, H, W) or (N, C, *), any float type and memory format.
@@ -56,13 +59,14 @@ def local_response_norm(
     _check(x, size, columns)
     if divide_alpha:
         alpha = alpha / size
-    image_like = x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, -1)
-    if is_compiled_for(image_like):
-        stage = Stage(relu=False, size=size, alpha=alpha, beta=beta, k=k, columns=columns)
-        return compiled_stage(image_like, stage).view_as(x)
-    if is_available(x):
+    image_like = x if x.ndim == 4 else x.unsqueeze(-1).flatten(2).unsqueeze(2)
+    stage = Stage(relu=False, size=size, alpha=alpha, beta=beta, k=k, columns=columns)
+    way = way_of(image_like, stage)
+    if way == "native":
+        return native_stage(image_like, stage).view_as(x)
+    if way == "triton":
         return fused_relu_norm_pool(x, False, size, alpha, beta, k, columns)
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+    if x.device.type == "cpu" and is_eager(x):
         blocked: Tensor = _Blocked.apply(x, size, alpha, beta, k, columns)  # type: ignore[no-untyped-call]
         return blocked
     return local_response_norm_reference(x, size, alpha, beta, k, columns=columns)

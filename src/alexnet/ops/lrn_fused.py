@@ -55,7 +55,7 @@ def fused_relu_norm_pool(
         raise ValueError(f"{size} maps around each of {x.shape[1]} in {columns} columns: no such")
     if not 1 <= window <= _LARGEST_WINDOW or stride < 1:
         raise ValueError(f"pooling windows have 1 to 16 pixels a side, not {window}/{stride}")
-    images = x if x.ndim == 4 else x.reshape(x.shape[0], x.shape[1], -1, 1)
+    images = x if x.ndim == 4 else x.unsqueeze(-1).flatten(2).unsqueeze(-1)
     keep_winners = torch.is_grad_enabled() and x.requires_grad and window > 1
     y: Tensor = _forward(
         images, relu, size, alpha, beta, k, columns, window, stride, ceil_mode, keep_winners

@@ -3,9 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.ops.compiled import compiled_stage, is_compiled_for
+from alexnet.ops.choice import way_of
 from alexnet.ops.lrn import local_response_norm
-from alexnet.ops.lrn_fused import fused_relu_norm_pool, is_available
+from alexnet.ops.lrn_fused import fused_relu_norm_pool
+from alexnet.ops.native_stage import native_stage
 from alexnet.ops.parts import Stage
 
 
@@ -18,11 +19,10 @@ def run_stage(x: Tensor, stage: Stage) -> Tensor:
     Returns:
         (N, C, H', W'), H' and W' smaller where the stage pools.
     """
-    if stage.columns and x.shape[1] % stage.columns == 0 and is_compiled_for(x, stage.window):
-        return compiled_stage(x, stage)
-    if (stage.size or stage.window) and is_available(x, stage.window):
-        return _in_one_kernel(x, stage)
-    return run_stage_by_parts(x, stage)
+    way = way_of(x, stage)
+    if way == "native":
+        return native_stage(x, stage)
+    return _in_one_kernel(x, stage) if way == "triton" else run_stage_by_parts(x, stage)
 
 
 def _in_one_kernel(x: Tensor, stage: Stage) -> Tensor:

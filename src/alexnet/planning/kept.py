@@ -11,9 +11,8 @@ from alexnet.model.layers import KERNELS, STRIDES, layer_table, overhang
 from alexnet.model.segments import segments
 from alexnet.model.variants import Variant
 
-Fusion = Literal["all", "normalised", "none"]
-"""Which runs of ReLU, normalisation and pooling are one operation: every one (compiled, on a
-processor), those that normalise (Triton, on a GPU), or none."""
+Fusion = Literal["all", "none"]
+"""Whether each run of ReLU, normalisation and pooling is one operation."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +83,12 @@ def _keeps_in_order(variant: Variant, fusion: Fusion) -> list[Keeps]:
     """What each stage of the variant keeps."""
     keeps: list[Keeps] = []
     for names in segments(variant):
-        if not _are_one(names, fusion):
+        if len(names) == 1 or fusion == "none":
             keeps += [_KEEPS[name.rstrip("0123456789")] for name in names]
         else:
             last = _FUSED_POOL if names[-1].startswith("pool") else _FUSED
             keeps += [_FUSED_FIRST, *[_FUSED] * (len(names) - 2), last]
     return keeps
-
-
-def _are_one(names: tuple[str, ...], fusion: Fusion) -> bool:
-    normalised = any(name.startswith("norm") for name in names)
-    return len(names) > 1 and (fusion == "all" or (fusion == "normalised" and normalised))
 
 
 def _image_bytes(variant: Variant, bytes_of_float: int) -> float:

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from alexnet.data.loading import choose_place
 from alexnet.errors import UserError
 from alexnet.model.layers import layer_table
 from alexnet.model.variants import VARIANTS, Variant
-from alexnet.ops.compiled import is_compiled_for
-from alexnet.ops.lrn_fused import is_available
+from alexnet.ops import Stage
+from alexnet.ops.choice import way_of
 from alexnet.parallel.memory import available_bytes
 from alexnet.parallel.world import World
 from alexnet.planning.kept import Fusion
@@ -17,7 +18,7 @@ from alexnet.planning.timing import StepTime, estimated_time, measured_time
 from alexnet.progress import say
 from alexnet.suggest import unknown
 
-_USABLE = 0.9  # of the free memory; the rest is for the images, the system, other programs
+_USABLE = 0.9  # of the free memory; the rest is for the system and other programs
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Plan:
         parameters: of the network.
         memory, time: of a step.
         available: bytes free on the device now.
-        largest_batch: images of the largest step that fits; 0: none does.
+        pixels: bytes of it that the decoded images of an epoch will take.
+        largest_batch: images of the largest step that fits beside them; 0: none does.
     """
 
     variant: Variant
@@ -43,6 +45,7 @@ class Plan:
     memory: StepMemory
     time: StepTime
     available: int
+    pixels: int
     largest_batch: int
 
     @property
@@ -86,7 +89,8 @@ def make_plan(
         chosen = replace(chosen, image_size=image_size)
     memory = step_memory(chosen, batch_size, world.precision, classes, fusion_on(world))
     available = available_bytes(world.device)
-    usable = int(_USABLE * available)
+    pixels = _pixels_beside(world.device, images, chosen.image_size)
+    usable = int(_USABLE * available) - pixels
     fits = memory.total <= usable
     if not fits and not no_measure:
         say("a step of this size does not fit; its time is estimated, not measured")
@@ -101,13 +105,21 @@ def make_plan(
         memory=memory,
         time=time_of(chosen, classes, batch_size, world),
         available=available,
+        pixels=pixels,
         largest_batch=memory.largest_batch(usable),
     )
+
+
+def _pixels_beside(device: torch.device, images: int, side: int) -> int:
+    """Bytes of decoded images that a run keeps in the memory that its step needs, too."""
+    stored = round(side * 256 / 224)  # section 2's 256 for section 3.5's 224
+    rgb = 3 * images * stored**2
+    kind = choose_place(images, device, stored, workers=1).kind
+    own = "host" if device.type == "cpu" else "device"
+    return {own: rgb, "device-yuv": rgb // 2}.get(kind, 0)
 
 
 def fusion_on(world: World) -> Fusion:
     """Which stages after a convolution run as one operation on this device."""
     activations = torch.empty(1, 1, 1, 1, device=world.device)
-    if is_compiled_for(activations):
-        return "all"
-    return "normalised" if is_available(activations) else "none"
+    return "none" if way_of(activations, Stage(window=1)) == "by parts" else "all"

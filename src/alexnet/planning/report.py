@@ -26,6 +26,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
             "workspace": memory.workspace,
             "total": memory.total,
             "available": plan.available,
+            "pixels": plan.pixels,
         },
         "stages": [
             {"name": stage.name, "output": [*stage.output, 1, 1][:3], "kept": round(stage.kept)}
@@ -66,14 +67,16 @@ def plan_lines(plan: Plan) -> list[str]:
         "peak of a step": memory.total,
     }
     lines += ["", *(f"{name:<40}{_size(size):>18}" for name, size in parts.items() if size)]
+    beside = ", beside the pixels" if plan.pixels else ""
     fits = (
-        f"the largest batch that fits into 90 % of it: {plan.largest_batch}"
+        f"the largest batch that fits into 90 % of it{beside}: {plan.largest_batch}"
         if plan.largest_batch
         else "not even one image fits"
     )
     return [
         *lines,
         f"{'free now':<40}{_size(plan.available):>18}",
+        *([f"{'pixels of an epoch':<40}{_size(plan.pixels):>18}"] if plan.pixels else []),
         fits,
         "",
         f"a step: {time.seconds:.3g} s, {plan.batch_size / time.seconds:,.0f} images/s "

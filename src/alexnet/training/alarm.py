@@ -16,6 +16,7 @@ from torch import Tensor
 from alexnet.errors import CannotLearnError
 from alexnet.findings import Finding
 from alexnet.model.build import Network
+from alexnet.training.vitals import LOOKED_AT, quiet_activations
 
 # A loss this close to ln(classes), or above it, is that of guessing.
 _GUESSING = 0.98
@@ -131,18 +132,14 @@ def spread(logits: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dead_units(model: Network, images: Tensor) -> dict[str, float]:
-    """For each layer of ReLUs, the share of units that are the same for all images.
+    """For each layer of ReLUs, the share of units that are the same for 64 images at most.
 
     Other activations saturate, and come back: a network of sigmoids has no dead units.
     """
     if model.variant.activation != "relu":
         return {}
-    was_training = model.training
-    model.eval()
-    stages = model.activations(images)
-    model.train(was_training)
     return {
         name: float((output.flatten(1).float().std(0) < 1e-6).float().mean())
-        for name, output in stages.items()
+        for name, output in quiet_activations(model, images[:LOOKED_AT]).items()
         if name.startswith("relu")
     }

@@ -20,9 +20,10 @@ from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import credit
 from alexnet.parallel.agreement import Agreement
 from alexnet.parallel.layouts import Placed
-from alexnet.parallel.world import World
+from alexnet.parallel.world import World, finish
 from alexnet.progress import Meter, duration
 from alexnet.training.alarm import Alarm, Sign, spread
+from alexnet.training.arrivals import on_device
 from alexnet.training.checkpoint import Position, save_checkpoint
 from alexnet.training.metrics import MetricsLog
 from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
@@ -110,14 +111,19 @@ def train_loop(state: State, around: Surroundings) -> None:
         raise PausedRunError  # a run that was stopped between saving and saying so
     last_save = time.monotonic()
     ahead = training_batches(feed, first, last_step, config.data.workers)
-    with closing(ahead) as batches, Meter("training", last_step, start=first) as meter:
+    with closing(ahead), Meter("training", last_step, start=first) as meter:
+        batches = on_device(ahead, around.world.device)
         while not is_finished(config.schedule, _moment(state, around)):
             now = rates(config.optimizer, config.schedule, _moment(state, around))
             last = _step(state, batches, now, around, clock)
-            state.position = clock.after_step(state.position, last.images_in_step)
-            step = state.position.step
+            step = state.position.step + 1
             end_of_epoch = step % feed.steps_per_epoch == 0 or step == last_step
-            if step % config.train.log_every_steps == 0 or end_of_epoch:
+            is_to_log = step % config.train.log_every_steps == 0 or end_of_epoch
+            if is_to_log:
+                with clock.training():
+                    finish(around.world.device)  # steps that a GPU still works on take time, too
+            state.position = clock.after_step(state.position, last.images_in_step)
+            if is_to_log:
                 vitals = _vitals(state, around, last, end_of_epoch)
                 sign = _log(state, around, now, spread(last.logits), vitals)
                 if around.watch:
@@ -163,7 +169,7 @@ def _step(
     """One update of section 5, in as many passes as the feed makes of it."""
     while True:
         with clock.waiting():
-            batch = next(batches).to(around.world.device)
+            batch = next(batches)
         with clock.training():
             passed = _pass(state, batch, around)
             if batch.ends_step:
@@ -176,7 +182,8 @@ def _step(
 def _pass(state: State, batch: Batch, around: Surroundings) -> _Passed:
     """Add the gradients of some images to those of the step."""
     seed, step = around.config.train.seed, state.position.step
-    keys = torch.from_numpy(sample_keys(seed, step, batch.positions)).to(around.world.device)
+    drawn = torch.from_numpy(sample_keys(seed, step, batch.positions))
+    keys = drawn.to(around.world.device, non_blocking=True)  # or every step would wait for the GPU
     images = batch.colored(state.network.mean)
     with state.network.adding_up(now=batch.ends_step):
         with around.world.autocast():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from alexnet.model.build import Network
 
+LOOKED_AT = 64  # images of a batch that stand for all of them, where every stage of them is kept
 _ROWS = 16  # of each weight matrix that stand for all of them
 
 

@@ -17,6 +17,7 @@ from alexnet.progress import Meter
 from alexnet.training.checks import Facts, check_run, shares
 from alexnet.training.metrics import read_metrics
 from alexnet.training.vitals import (
+    LOOKED_AT,
     dead_channels,
     mixing,
     quiet_activations,
@@ -80,7 +81,8 @@ class Watch:
             "batch_mixing": mixing(labels[labels != NO_IMAGE], self._facts.shares),
         }
         if (whole or not self._logged) and len(images) >= 8:
-            stages = quiet_activations(model, images)
+            # In float32 whatever the run's precision: bfloat16 is too coarse for a weak signal.
+            stages = quiet_activations(model, images[:LOOKED_AT])
             vitals |= {"signal": signal(stages), "dead_units": dead_channels(stages)}
         self._logged += 1
         return vitals

@@ -1,4 +1,4 @@
-"""The compiled form of a stage on a CPU (`native/stage.c`), with its gradient."""
+"""A stage on a CPU in our own C (`native/stage.c`), with its gradient."""
 
 import ctypes
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from alexnet.native.build import library
+from alexnet.ops.eager import is_eager
 from alexnet.ops.parts import Stage
 from alexnet.ops.pooling import pooled_side
 
@@ -27,8 +28,8 @@ class _Stage(ctypes.Structure):
     )
 
 
-def is_compiled_for(x: Tensor, window: int = 0) -> bool:
-    """Whether `compiled_stage` can take these activations."""
+def is_native_for(x: Tensor, window: int = 0) -> bool:
+    """Whether `native_stage` can take these activations."""
     return (
         x.device.type == "cpu"
         and x.dtype in _TYPES
@@ -36,28 +37,28 @@ def is_compiled_for(x: Tensor, window: int = 0) -> bool:
         and x.numel() > 0
         and window <= _LARGEST_WINDOW
         and (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last))
-        and not torch.compiler.is_compiling()
+        and is_eager(x)
         and library("stage", threads=True) is not None
     )
 
 
-def compiled_stage(x: Tensor, stage: Stage) -> Tensor:
+def native_stage(x: Tensor, stage: Stage) -> Tensor:
     """ReLU, normalisation and max pooling in one pass.
 
     For the backward pass only `x` and one byte a pooled activation are kept.
 
     Args:
-        x: (N, C, H, W) for which `is_compiled_for` holds.
+        x: (N, C, H, W) for which `is_native_for` holds.
         stage: which parts there are.
 
     Returns:
         (N, C, H', W') in the type and memory format of `x`.
     """
-    y: Tensor = _Compiled.apply(x, stage)  # type: ignore[no-untyped-call]
+    y: Tensor = _Native.apply(x, stage)  # type: ignore[no-untyped-call]
     return y
 
 
-class _Compiled(torch.autograd.Function):
+class _Native(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, parts: Stage) -> Tensor:
         stage = _describe(x, parts)
@@ -108,8 +109,8 @@ def _describe(x: Tensor, parts: Stage) -> _Stage:
 
 
 def _call(function: str, stage: _Stage, *tensors: Tensor | None) -> None:
-    compiled = library("stage", threads=True)
-    assert compiled is not None
+    native = library("stage", threads=True)
+    assert native is not None
     pointers = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
-    if not getattr(compiled, function)(ctypes.byref(stage), *pointers):
+    if not getattr(native, function)(ctypes.byref(stage), *pointers):
         raise MemoryError(f"no memory for {function}")
