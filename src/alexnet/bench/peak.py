@@ -20,6 +20,7 @@ from alexnet.bench.turns import our_network, training_step
 from alexnet.errors import UserError
 from alexnet.model.changes import resized
 from alexnet.model.variants import VARIANTS
+from alexnet.parallel.heap import give_back_freed_memory
 from alexnet.parallel.world import World, make_world
 
 STOCK = "stock"
@@ -77,6 +78,7 @@ def _measure(network: str, batch_size: int, world: World, width: float) -> Peak:
     training_step(our_network(tiny, world), world, 2, image_size=64)()
     if network != STOCK:
         our_network(resized(VARIANTS[network], width), world)  # measures its forms, if to be done
+    give_back_freed_memory()  # or the step would use it and seem to need less
     before = _restart(world.device)
     step = (
         _stock(batch_size, world) if network == STOCK else _ours(network, batch_size, world, width)

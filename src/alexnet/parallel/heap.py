@@ -13,9 +13,18 @@ def keep_freed_memory() -> None:
     took 9 to 18 % of a step (log, "Pages that are touched for the first time"). What a step needs
     at its peak, the process keeps. Does nothing where the C library is another one.
     """
+    _ask("mallopt", _M_MMAP_MAX, 0)
+    _ask("mallopt", _M_TRIM_THRESHOLD, -1)
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what is free now, so that what is held can be measured."""
+    _ask("malloc_trim", 0)
+
+
+def _ask(function: str, *arguments: int) -> None:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        of_library = getattr(ctypes.CDLL(None), function)
     except (AttributeError, OSError, TypeError):
         return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, -1)
+    of_library(*arguments)
