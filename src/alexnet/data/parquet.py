@@ -44,7 +44,7 @@ def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
     """
     files = {"train": [path]} if path.is_file() else _files(path)
     tables = {split: _Table(split, paths) for split, paths in files.items()}
-    splits = {name: split for name, table in tables.items() if len(split := table.split())}
+    splits = {name: rows for name, table in tables.items() if len(rows := table.split())}
     train, validation, test = (splits.get(name) for name in ("train", "validation", "test"))
     if train is None:
         raise UserError(f"{path} has no training images; wanted are files train-*.parquet")
