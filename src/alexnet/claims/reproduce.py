@@ -99,7 +99,7 @@ def _check_same_images(out: Path, data: str) -> None:
     """
     if data in NAMES:
         return
-    name, now = Path(data).name, fingerprint(open_source(data), data)
+    name, now = Path(data).name, fingerprint(open_source(data))
     note = out / "data.json"
     known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
     if known.setdefault(name, now) != now:

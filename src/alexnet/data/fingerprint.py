@@ -20,7 +20,7 @@ _PLACES = 256
 _PLACE_BYTES = 1 << 16  # a photograph's file is little more
 
 
-def fingerprint(source: Source, place: object = None) -> str:
+def fingerprint(source: Source) -> str:
     """A hash of a source that changes when images are added, removed, renamed or relabelled.
 
     Sizes of files and a sample of contents are part of it, times are not: a copy of the source is
@@ -28,7 +28,6 @@ def fingerprint(source: Source, place: object = None) -> str:
 
     Args:
         source: what was opened.
-        place: taken no notice of; `claims.reproduce` still gives it.
 
     Raises:
         UserError: a file has gone.
