@@ -27,8 +27,9 @@ each is below its table. Scales: `smoke` takes seconds and shows only that every
 together, `cpu` takes hours on a few cores, `gpu` hours on one device, `full` is the paper's own
 experiment. DATA of the photographs is a folder of any class folders; `imagenette-128` is Imagenette
 (photographs of 10 ILSVRC classes, fast.ai) after `alexnet prepare IMAGENETTE imagenette-128 --size
-128`; `cifar10-32` is CIFAR-10 from JPEG copies of its images, prepared at 32 pixels. At `cpu` the network is too narrow and the images are too few to repeat the paper's error
-rates; what can be compared is the sign of a difference and, with care, its size.
+128`; `cifar10-32` is CIFAR-10 from JPEG copies of its images, prepared at 32 pixels. At `cpu` the
+network is too narrow and the images are too few to repeat the paper's error rates; what can be
+compared is the sign of a difference and, with care, its size.
 
 Each claim compares *arms*, which differ in one thing and are trained with the same seeds.
 `reference` is the network of section 3.5 with everything on; the other arms are named by what they
