@@ -170,4 +170,4 @@ def test_a_run_that_cannot_be_done_names_itself(tmp_path: Path) -> None:
     claim: Claim = CLAIMS["depth"]
     setting = Setting(SCALES["smoke"], str(tmp_path / "nothing"))
     with pytest.raises(UserError, match="nothing"):
-        work(claim, setting, tmp_path / "runs", 1, lambda measured: None)
+        work(claim, setting, tmp_path / "runs", 1, lambda *known: None)

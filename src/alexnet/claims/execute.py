@@ -27,7 +27,7 @@ _CONTEXT = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 _DONE, _USER_ERROR, _INTERRUPTED = 0, 2, 130
 
 Folder = Path
-Report = Callable[[Measured], None]
+Report = Callable[[Measured, Sequence[Run]], None]
 
 
 def work(claim: Claim, setting: Setting, folder: Folder, jobs: int, report: Report) -> Measured:
@@ -38,21 +38,24 @@ def work(claim: Claim, setting: Setting, folder: Folder, jobs: int, report: Repo
         setting: scale and data.
         folder: holds a directory for each run, shared by all claims.
         jobs: runs at once, each in a process of its own; 1: in this process.
-        report: called with all that is known, at the start and after every run.
+        report: called with all that is known and the runs it is known from, at the start and after
+            every run.
 
     Raises:
         InterruptedRunError: asked to stop; every run is saved, the same command continues.
         UserError: a run cannot be done.
     """
     known: dict[tuple[str, int], Values] = {}
+    measured: list[Run] = []  # those that have looked for a rate are not planned any more
     with _Processes(folder, jobs) as processes:
         while True:
             missing = [run for run in claim.plan(setting, known) if run.key not in known]
-            done = {run.key: read for run in missing if (read := read_values(folder, run))}
-            if done:
-                known |= done
+            read = {run.key: values for run in missing if (values := read_values(folder, run))}
+            if read:
+                known |= read
+                measured += [run for run in missing if run.key in read]
                 continue  # what is known may change what is planned
-            report(known)
+            report(known, measured)
             if not missing:
                 return known
             say(f"{claim.name}: {len(known)} runs measured, {len(missing)} planned")

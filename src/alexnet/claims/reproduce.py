@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from alexnet.claims.catalog import CLAIMS, find_claim
-from alexnet.claims.claim import Claim, Measured, Setting
+from alexnet.claims.claim import Claim, Measured, Run, Setting
 from alexnet.claims.execute import read_all, work
 from alexnet.claims.results import write_result
 from alexnet.claims.scales import find_scale
@@ -67,10 +67,8 @@ def _reproduce(claim: Claim, setting: Setting, out: Path, jobs: int) -> dict[str
     path.parent.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = {}
 
-    def report(measured: Measured) -> None:
+    def report(measured: Measured, done: Sequence[Run]) -> None:
         nonlocal document
-        runs = claim.plan(setting, measured)
-        done = [run for run in runs if run.key in measured]
         if not done:
             return
         document = write_result(
@@ -84,7 +82,7 @@ def _reproduce(claim: Claim, setting: Setting, out: Path, jobs: int) -> dict[str
                 **_common(read_all(out / "runs", done, "environment.json")),
                 "command": _command(claim, setting),
             },
-            complete=len(done) == len(runs),
+            complete=all(run.key in measured for run in claim.plan(setting, measured)),
         )
 
     work(claim, setting, out / "runs", jobs, report)
