@@ -1,10 +1,10 @@
 """Section 4.2: dropout against over-fitting, at the price of iterations."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from alexnet.claims.claim import Finding, Measured, Quantity, Setting, values_of
 from alexnet.claims.intervals import difference_of, noise_of, ratio_of
+from alexnet.claims.measures import crossing
 from alexnet.claims.photographs import REFERENCE, ablation
 
 _WITHOUT = "no-dropout"
@@ -62,11 +62,10 @@ def _ratio(curves: dict[str, list[Curve]], share: float) -> Quantity:
 
 
 def _epochs_to(curve: Curve, level: float) -> float:
-    """Epochs until the error first is at the level, in a straight line between evaluations."""
-    for (epochs, before), (later, here) in pairwise([(0.0, 100.0), *curve]):
-        if here <= level:
-            return epochs + (before - level) / (before - here) * (later - epochs)
-    raise AssertionError("every run reaches the highest of the final errors")
+    """Epochs until the error first is at the level, which every run reaches."""
+    epochs = crossing([(0.0, 100.0), *curve], level)
+    assert epochs is not None  # the level is no lower than the highest of the final errors
+    return epochs
 
 
 CLAIM = ablation(

@@ -1,6 +1,7 @@
 """What is measured of a finished run. Each function takes a run directory and returns numbers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -73,13 +74,20 @@ _STRETCH = 0.2  # epochs
 
 def epochs_until(rows: list[dict[str, Any]], error: float) -> float | None:
     """Epochs until the training error first is below `error`, interpolated; None: never."""
-    curve = error_curve(rows)
+    return crossing(error_curve(rows), error)
+
+
+def crossing(curve: Sequence[Sequence[float]], level: float) -> float | None:
+    """Where a curve of (epochs, error) first is at the level or below, in straight lines.
+
+    None: nowhere. A curve that begins there is there from its first point on.
+    """
     for (epochs, before), (later, here) in pairwise([(0.0, math.inf), *curve]):
-        if here > error:
+        if here > level:
             continue
         if math.isinf(before):
             return later
-        return epochs + (before - error) / (before - here) * (later - epochs)
+        return epochs + (before - level) / (before - here) * (later - epochs)
     return None
 
 
@@ -134,7 +142,7 @@ def errors_with_siblings(run: Path) -> Values:
     model, config = last_network(run)
     world = make_world(config.train.device, config.train.precision)
     source = _source(config)
-    images = load_split(config, "test" if source.test else "validation", world)
+    images = _load(source, "test" if source.test else "validation", config, world)
     found = evaluate_model(model, images, 10, world)
     write_atomically(run / "ten-views.npy", lambda path: _save(path, found.probabilities))
     files = [
@@ -212,8 +220,11 @@ def last_network(run: Path) -> tuple[Network, Config]:
 
 
 def load_split(config: Config, split: str, world: World) -> ImageSet:
-    """The decoded images of a split of a run's data: "train", "validation" or "test"."""
-    source = _source(config)
+    """The decoded images of a split of a run's data: "train" or "validation"."""
+    return _load(_source(config), split, config, world)
+
+
+def _load(source: Source, split: str, config: Config, world: World) -> ImageSet:
     chosen = {"train": source.train, "validation": source.validation, "test": source.test}[split]
     assert chosen is not None  # "test" is asked for where there is one
     place = choose_place(len(chosen), world.device, config.data.size, config.data.workers)

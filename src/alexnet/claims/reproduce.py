@@ -49,13 +49,15 @@ def reproduce(
     jobs = jobs or max(1, torch.cuda.device_count())
     size = find_scale(scale)
     size = size if seeds is None else replace(size, seeds=seeds)
-    if name == "all" and scale != "smoke":  # photographs are no data for the nets of CIFAR-10
-        given = {claim.name: data for claim in claims if claim.data == "photographs"}
-    else:
-        given = {claim.name: data for claim in claims}
-    settings = [Setting(size, _data(claim, scale, given.get(claim.name))) for claim in claims]
-    for setting in settings:
-        _check_same_images(out, setting.data)
+    several = name == "all" and scale != "smoke"  # no data are right for all claims then
+    settings = [
+        Setting(
+            size, _data(claim, scale, None if several and claim.data != "photographs" else data)
+        )
+        for claim in claims
+    ]
+    for images in dict.fromkeys(setting.data for setting in settings):
+        _check_same_images(out, images)
     return [
         _reproduce(claim, setting, out, jobs)
         for claim, setting in zip(claims, settings, strict=True)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from alexnet.data.images import BadImage, decode
 from alexnet.data.sources import Split
 from alexnet.data.squaring import square
+from alexnet.data.threads import mapped
 from alexnet.progress import Meter
 
 SIDE = 32  # pixels of a thumbnail
@@ -89,12 +90,11 @@ def digests_of(split: Split, sample: Sample, title: str) -> list[bytes]:
     known = {key: b"" for key, _ in sample.unreadable}
     known |= dict(zip(sample.keys, sample.digests, strict=True))
     rest = [index for index, key in enumerate(split.keys) if key not in known]
-    with Meter(title, len(rest)) as meter, ThreadPoolExecutor() as pool:
-        for start in range(0, len(rest), _TOGETHER):
-            block = rest[start : start + _TOGETHER]
-            found = pool.map(lambda index: _digest(split, index), block)
-            known |= {split.keys[i]: digest for i, digest in zip(block, found, strict=True)}
-            meter.advance(len(block))
+    found = mapped(lambda index: _digest(split, index), rest)
+    with Meter(title, len(rest)) as meter:
+        for index, digest in zip(rest, found, strict=True):
+            known[split.keys[index]] = digest
+            meter.advance()
     return [known[key] for key in split.keys]
 
 
