@@ -25,8 +25,9 @@ from alexnet.config import (
     override,
     read_config,
 )
+from alexnet.defaults import DataFacts
 from alexnet.errors import UserError
-from alexnet.recipes import RECIPES, DataFacts
+from alexnet.recipes import RECIPES
 
 positive = st.floats(1e-12, 1e6)
 fraction = st.floats(0.0, 1.0, exclude_max=True)

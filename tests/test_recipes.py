@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from alexnet.config import override, setting
 from alexnet.data.prepare import prepare
+from alexnet.defaults import DataFacts, choices, reasons
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
-from alexnet.recipes import DataFacts, choices, default, finetune, reasons
+from alexnet.recipes import default, finetune
 from alexnet.training.choices import resolve_config, usual_recipe
 
 

@@ -15,6 +15,7 @@ _ROOMS = (
     ("errors", "findings", "suggest"),
     ("config", "draws", "files", "progress"),
     ("native",),
+    ("defaults",),
     ("recipes",),
     ("ops",),
     ("model",),
@@ -58,7 +59,9 @@ def test_model_and_ops_know_nothing_of_data_and_training() -> None:
             assert not {"data", "training", "parallel", "evaluation"} & set(_imports(path)), path
 
 
-@pytest.mark.parametrize("module", ["alexnet", "alexnet.cli", "alexnet.config", "alexnet.recipes"])
+@pytest.mark.parametrize(
+    "module", ["alexnet", "alexnet.cli", "alexnet.config", "alexnet.defaults", "alexnet.recipes"]
+)
 def test_stays_free_of_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from alexnet.config import Config, OptimizerConfig
+from alexnet.defaults import DataFacts
 from alexnet.errors import UserError
 from alexnet.model.cifar import CifarNet
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
 from alexnet.model.weights import load, save_weights
-from alexnet.recipes import DataFacts, finetune
+from alexnet.recipes import finetune
 from alexnet.training.choices import resolve_config
 from alexnet.training.finetune import begin_with, fitted, freeze, network_of, with_layer_rates
 from alexnet.training.run import train

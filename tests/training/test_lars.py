@@ -12,9 +12,10 @@ from alexnet.config import AugmentConfig, ModelConfig, OptimizerConfig
 from alexnet.data.augment import IMAGENET_COMPONENTS
 from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed, training_batches
 from alexnet.data.pixels import images_in_memory
+from alexnet.defaults import DataFacts
 from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.recipes import RECIPES, DataFacts
+from alexnet.recipes import RECIPES
 from alexnet.training.metrics import read_metrics
 from alexnet.training.optimizer import build_optimizer, set_rates
 from alexnet.training.schedule import Rates

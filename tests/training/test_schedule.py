@@ -8,7 +8,8 @@ import pytest
 
 from alexnet.config import OptimizerConfig, ScheduleConfig
 from alexnet.data.augment import color_divisor, has_color_noise
-from alexnet.recipes import DataFacts, original, paper
+from alexnet.defaults import DataFacts
+from alexnet.recipes import original, paper
 from alexnet.training.schedule import Moment, is_finished, plateaus, rate_factor, rates
 
 IMAGENET = DataFacts(images=1_261_406, classes=1000, mirror=True)

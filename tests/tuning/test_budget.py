@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.config import override
+from alexnet.defaults import DataFacts
 from alexnet.errors import UserError
-from alexnet.recipes import DataFacts, default, original
+from alexnet.recipes import default, original
 from alexnet.tuning.budget import Costs, fit_to_budget, plan_epochs, read_duration
 
 CONFIG = default(DataFacts(1000, 10, mirror=True))

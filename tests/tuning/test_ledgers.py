@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.defaults import DataFacts
 from alexnet.errors import UserError
-from alexnet.recipes import DataFacts, default
+from alexnet.recipes import default
 from alexnet.tuning.halving import Plan, Score
 from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import point_of, space_around

@@ -9,8 +9,9 @@ import torch
 
 from alexnet.config import ModelConfig, override
 from alexnet.data.batches import training_batches
+from alexnet.defaults import DataFacts
 from alexnet.parallel.world import make_world
-from alexnet.recipes import DataFacts, cifar_18, default
+from alexnet.recipes import cifar_18, default
 from alexnet.training.data import load_data
 from alexnet.tuning.range_test import judge, range_test, save_plot, smoothed
 from alexnet.tuning.setup import Bench, new_bench, train_step

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.config import Config, override
+from alexnet.defaults import DataFacts
 from alexnet.model.catalog import resolve
-from alexnet.recipes import RECIPES, DataFacts, default
+from alexnet.recipes import RECIPES, default
 from alexnet.tuning.space import Among, Range, configured, point_of, random_point, space_around
 
 FACTS = DataFacts(1000, 10, mirror=True)

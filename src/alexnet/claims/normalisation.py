@@ -13,7 +13,8 @@ from alexnet.claims.claim import Claim, Finding, Measured, Quantity, Run, Settin
 from alexnet.claims.intervals import difference_of, mean_of, noise_of, verdict_on
 from alexnet.claims.measures import cifar_errors
 from alexnet.config import Config
-from alexnet.recipes import DataFacts, cifar_11, cifar_13, cifar_18
+from alexnet.defaults import DataFacts
+from alexnet.recipes import cifar_11, cifar_13, cifar_18
 
 _FACTS = DataFacts(images=50_000, classes=10, mirror=True)
 # (arm with, arm without, what it is, paper's and logged difference in points)

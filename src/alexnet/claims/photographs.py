@@ -22,7 +22,8 @@ from alexnet.config import (
     TrainConfig,
     override,
 )
-from alexnet.recipes import DataFacts, paper
+from alexnet.defaults import DataFacts
+from alexnet.recipes import paper
 
 REFERENCE = "reference"
 Pair = tuple[float | None, float | None]  # of top-1 and top-5 error

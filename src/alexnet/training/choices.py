@@ -8,11 +8,12 @@ from typing import Any
 from alexnet.config import Config, override, setting
 from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
+from alexnet.defaults import DataFacts, reasons
 from alexnet.model.catalog import resolve
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.parallel.world import started_rank
 from alexnet.progress import say
-from alexnet.recipes import DataFacts, find_recipe, reasons
+from alexnet.recipes import find_recipe
 from alexnet.training.finetune import fitted
 
 

@@ -1,0 +1,174 @@
+"""What follows from the data: facts that are known of them, and the choices of the default recipe.
+
+Free of torch, so that the command line can say what it chose before anything is loaded.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from alexnet.config import Config, setting
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a recipe may know of the data, and of the user's wishes, before anything is decoded."""
+
+    images: int  # in the training split
+    classes: int
+    mirror: bool  # a mirror image still shows the same class
+    crop: bool = True  # cutting up to an eighth from an edge takes nothing that matters
+    side: int | None = None  # median shorter side of the files in pixels, where it is known
+    gray: bool = False  # no image has colours
+    stored: int | None = None  # side in pixels of the squares of a prepared set
+    seen: int = 224  # pixels each way that the network will see
+    batch_size: int | None = None  # what the user has set: the rest is chosen to go with it
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting that a recipe chose for the data.
+
+    Attributes:
+        key: `section.key` of the configuration.
+        value: what was chosen.
+        reason: why, in words that follow the value.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+    def line(self) -> str:
+        """The choice for people."""
+        return f"  {self.key} {_shown(self.value)}: {self.reason}"
+
+
+def _shown(value: Any) -> str:
+    """A value for people; None leaves the choice to the network."""
+    if value is None:
+        return "the network's own"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def choices(facts: DataFacts) -> list[Choice]:
+    """What the recipe `default` sets for these data, and why."""
+    return [*_length(facts), *_size(facts), *_augmentation(facts), *_regularisation(facts)]
+
+
+def _length(facts: DataFacts) -> list[Choice]:
+    """Batch, rate, epochs and schedule.
+
+    The rate of 0.01 was meant for batches of 128 out of a million images. A small set has too few
+    steps in an epoch for such batches, so they shrink, and the rate shrinks with their square root,
+    which keeps the variance of an update (Krizhevsky 2014, section 5). In proportion it would be
+    half as much for batches of 32, which was worse on narrow networks and no better on the full one
+    (docs/log.md). A rate that is right later is too high for the first steps, in which biases of 1
+    meet raw pixels: hence a warm-up of an epoch, or 100 steps, but no more than a seventh of the
+    run. The rate falls to nothing in a straight line, because a plateau of a few validation images
+    is mostly chance. From 200,000 images on, epochs and rate are the paper's.
+    """
+    images = facts.images
+    by_size = 32 if images < 20_000 else 64 if images < 200_000 else 128
+    batch_size = facts.batch_size or by_size
+    epochs = 90 if images >= 200_000 else min(90, max(10, round(30_000 / images)))
+    steps_per_epoch = max(1.0, images / batch_size)
+    warmup = max(1.0, 100 / steps_per_epoch)
+    warmup = min(warmup, max(0.5, (facts.epochs or epochs) / 7))
+    small = f"{images:,} images"
+    return [
+        Choice(
+            "train.batch_size",
+            batch_size,
+            f"{small} make {round(steps_per_epoch):,} steps an epoch of it",
+        ),
+        Choice(
+            "optimizer.lr",
+            0.01 * math.sqrt(batch_size / 128),
+            "the paper's 0.01 for batches of 128, with the square root of the batch",
+        ),
+        Choice(
+            "train.epochs",
+            epochs,
+            "the paper's" if epochs == 90 else f"about {epochs * images:,} images seen",
+        ),
+        Choice("schedule.kind", "polynomial", "a straight line to nothing needs no plateaus"),
+        Choice("schedule.power", 1.0, "a straight line"),
+        Choice(
+            "schedule.warmup_epochs",
+            warmup,
+            f"about {round(warmup * steps_per_epoch):,} steps, until biases of 1 and raw pixels "
+            "have met",
+        ),
+    ]
+
+
+def _size(facts: DataFacts) -> list[Choice]:
+    """Squares of a prepared set stay as they are where they leave room for crops."""
+    if facts.stored is None or facts.stored <= facts.seen:
+        return []
+    return [Choice("data.size", facts.stored, "the set was prepared so, with its mean")]
+
+
+def _augmentation(facts: DataFacts) -> list[Choice]:
+    return [
+        Choice(
+            "augment.crop",
+            "random" if facts.crop else "center",
+            "patches of a picture show the same class"
+            if facts.crop
+            else "what matters reaches the edge",
+        ),
+        Choice(
+            "augment.mirror",
+            facts.mirror,
+            "a mirror image shows the same class"
+            if facts.mirror
+            else "a mirror image is another thing",
+        ),
+        Choice(
+            "augment.color",
+            "none" if facts.gray else "paper",
+            "there is no colour" if facts.gray else "section 4.1, the light may change",
+        ),
+    ]
+
+
+def _regularisation(facts: DataFacts) -> list[Choice]:
+    return [
+        Choice("optimizer.weight_decay", 0.0005, "the paper's"),
+        Choice("model.dropout", 0.5, "the paper's"),
+    ]
+
+
+def reasons(facts: DataFacts, chosen: Config, config: Config) -> list[str]:
+    """Why each setting is what it is, one line each.
+
+    Args:
+        facts: what was known of the data.
+        chosen: the configuration as `default` or `finetune` made it.
+        config: the same with the user's changes.
+    """
+    lines = []
+    for choice in choices(facts):
+        ours, value = (setting(c, choice.key) for c in (chosen, config))
+        if value != ours:
+            lines.append(f"  {choice.key} {_shown(value)}: as you say (it would be {_shown(ours)})")
+        elif ours != choice.value:
+            lines.append(
+                f"  {choice.key} {_shown(ours)}: fine-tuning, from scratch {_shown(choice.value)}"
+            )
+        else:
+            lines.append(choice.line())
+    if facts.side is not None and facts.side < config.data.size // 2:
+        lines.append(
+            f"  data.size {config.data.size}: images of {facts.side} pixels are enlarged to it; "
+            "--set data.size=72 --set model.image_size=64 is some ten times faster"
+        )
+    elif facts.stored is not None and facts.stored < config.data.size:
+        lines.append(
+            f"  data.size {config.data.size}: the set's squares of {facts.stored} pixels are "
+            f"enlarged to it; --set model.image_size={facts.stored - facts.stored // 8} is faster"
+        )
+    return [f"chosen for {facts.images:,} images of {facts.classes} classes:", *lines]
