@@ -97,8 +97,8 @@ def undisturbed(source, tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def slow_source(tmp_path_factory) -> Path:
-    """Of images so large that a shard takes a while."""
-    return make_source(tmp_path_factory.mktemp("slow"), 1000, 700)
+    """Of images so large that a shard takes a while, also where the tests wait for a core."""
+    return make_source(tmp_path_factory.mktemp("slow"), 1600, 1100)
 
 
 @pytest.fixture(scope="module")
