@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -39,11 +40,14 @@ def test_many_images_are_watched_by_some(tmp_path: Path) -> None:
     feed: Any = SimpleNamespace(images=SimpleNamespace(labels=np.arange(200) % 3))
     (tmp_path / "metrics.jsonl").touch()
     watch = Watch(tmp_path, feed, 3, 0.01, 0.0, 10)
-    optimizer: Any = SimpleNamespace(param_groups=[])
+    weights = {"layer": "fc8", "params": [torch.full((2, 2), -2.0)], "lr": 0.0}
+    optimizer: Any = SimpleNamespace(param_groups=[weights], state={})
     batch: Any = SimpleNamespace(labels=torch.arange(200) % 3)
     images = torch.zeros(200, 3, 2, 2)
     vitals = watch.measure(optimizer, model, batch, images, whole=True)
     assert {"signal", "dead_units"} <= vitals.keys()
+    assert vitals["weight_sizes"] == {"fc8": 2.0}
+    assert vitals["output_sizes"] == {"fc8": pytest.approx(1.0)}
     assert dead_units(model, images) == {"relu1": 1.0}
     watch.measure(optimizer, model, batch, images[:20], whole=True)
     assert model.shown == [64, 64, 20]

@@ -276,10 +276,11 @@ def _training(subject: Subject) -> list[Sheet]:
         (
             "training",
             "Weights and activations over the training",
-            "Left: an update of healthy size is around a thousandth of the weights. Middle: the "
-            "share of kernels or neurons of each ReLU layer that answer zero to every image of a "
-            "batch. Right: the spread of the outputs over images relative to their size; near zero "
-            "every image gets the same answer.",
+            "Sizes are root mean squares. Above: the weights of each layer, their last update "
+            "relative to them (around a thousandth is healthy), and what the layer puts out "
+            "before its ReLU. Below: the share of kernels or neurons of each ReLU layer that "
+            "answer zero to every image of a batch; the spread of the logits over images relative "
+            "to their size, where near zero means that every image gets the same answer.",
             training_figure(rows),
         )
     ]

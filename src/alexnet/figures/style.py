@@ -65,7 +65,8 @@ def plain(axes: "Axes", title: str = "") -> None:
     axes.set_title(title, loc="left", fontsize=9, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(MUTED)
-    axes.tick_params(labelsize=8, colors=MUTED, length=2.5)
+    axes.tick_params(which="both", labelsize=8, colors=MUTED, length=2.5)
+    axes.tick_params(which="minor", labelsize=7, length=1.5)
 
 
 def shorten(text: str, most: int = 22) -> str:

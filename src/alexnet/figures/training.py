@@ -22,16 +22,22 @@ def has_vitals(rows: Sequence[Row]) -> bool:
 
 
 def training_figure(rows: Sequence[Row]) -> "Figure":
-    """Size of the updates and share of dead units by layer, and how much answers depend on images.
+    """Weights, updates, outputs and dead units by layer, and how much answers depend on images.
 
     Args:
-        rows: of metrics.jsonl; `update_ratios`, `dead_units` and `signal` where they are.
+        rows: of metrics.jsonl, with what `Watch.measure` adds to some of them.
     """
-    figure = new_figure(9.0, 3.0)
-    updates, dead, signal = figure.subplots(1, 3)
-    _by_layer(updates, rows, "update_ratios")
-    updates.set_yscale("log")
-    plain(updates, "size of an update / of the weights")
+    figure = new_figure(9.0, 5.6)
+    panels = figure.subplots(2, 3)
+    (weights, updates, outputs), (dead, signal, legend) = panels
+    for axes, key, words in (
+        (weights, "weight_sizes", "size of the weights"),
+        (updates, "update_ratios", "size of an update / of the weights"),
+        (outputs, "output_sizes", "size of the outputs before the ReLU"),
+    ):
+        _by_layer(axes, rows, key)
+        axes.set_yscale("log")
+        plain(axes, words)
     _by_layer(dead, rows, "dead_units")
     dead.set_ylim(-0.02, 1.02)
     plain(dead, "share of dead units")
@@ -39,11 +45,12 @@ def training_figure(rows: Sequence[Row]) -> "Figure":
     signal.plot(*zip(*known, strict=True) if known else ([], []), color=INK, linewidth=1.3)
     signal.set_ylim(bottom=0.0)
     plain(signal, "spread of the answers over images")
-    for axes in (updates, dead, signal):
+    for axes in (weights, updates, outputs, dead, signal):
         axes.set_xlabel("step", fontsize=8, color=MUTED)
-    figure.legend(
-        *updates.get_legend_handles_labels(), loc="outside lower center", ncols=8, fontsize=7.5,
-        frameon=False,
+    legend.set_axis_off()
+    legend.legend(
+        *updates.get_legend_handles_labels(), loc="center left", fontsize=8.5, frameon=False,
+        title="layer, from the image on", title_fontsize=8.5, alignment="left",
     )  # fmt: skip
     return figure
 

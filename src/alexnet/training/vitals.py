@@ -3,7 +3,8 @@
 Every measure is a number without a unit, so that one threshold serves every network and data set.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,33 @@ def update_ratios(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     return ratios
 
 
+@torch.no_grad()
+def weight_sizes(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Root mean square of every layer's weights, biases left out; frozen layers are in."""
+    return {
+        group["layer"]: _size(parameter)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if not group.get("is_bias")
+    }
+
+
+@torch.no_grad()
+def output_sizes(stages: dict[str, Tensor], layers: Iterable[str]) -> dict[str, float]:
+    """Root mean square of what layers with weights put out, before their ReLU.
+
+    Args:
+        stages: `AlexNet.activations` of some images, without dropout.
+        layers: names of the layers with weights.
+    """
+    return {name: _size(stages[name]) for name in layers if name in stages}
+
+
+def _size(values: Tensor) -> float:
+    """Root mean square."""
+    return float(torch.linalg.vector_norm(values, dtype=torch.float32)) / math.sqrt(values.numel())
+
+
 def _direction(state: dict[str, Tensor], every: int, betas: tuple[float, float]) -> Tensor:
     """What an optimiser multiplies by its rate, for every so many rows."""
     if "momentum_buffer" in state:
@@ -57,8 +85,7 @@ def signal(stages: dict[str, Tensor]) -> float:
     logits = stages[next(reversed(stages))].float()
     if len(logits) < 2:
         return 1.0
-    size = logits.square().mean().sqrt().clamp(min=1e-20)
-    return float(logits.std(0).square().mean().sqrt() / size)
+    return _size(logits.std(0)) / max(_size(logits), 1e-20)
 
 
 @torch.no_grad()

@@ -20,9 +20,11 @@ from alexnet.training.vitals import (
     LOOKED_AT,
     dead_channels,
     mixing,
+    output_sizes,
     quiet_activations,
     signal,
     update_ratios,
+    weight_sizes,
 )
 
 FILE = "findings.jsonl"
@@ -73,7 +75,8 @@ class Watch:
             model: after that step.
             batch: the step's.
             images: what the network saw of it.
-            whole: with those that need another forward pass; the first log always has them.
+            whole: with those that need a look at all weights and another forward pass; the first
+                log always has them.
         """
         labels = batch.labels.cpu().numpy()
         vitals: dict[str, Any] = {
@@ -83,7 +86,13 @@ class Watch:
         if (whole or not self._logged) and len(images) >= 8:
             # In float32 whatever the run's precision: bfloat16 is too coarse for a weak signal.
             stages = quiet_activations(model, images[:LOOKED_AT])
-            vitals |= {"signal": signal(stages), "dead_units": dead_channels(stages)}
+            weights = weight_sizes(optimizer)
+            vitals |= {
+                "signal": signal(stages),
+                "dead_units": dead_channels(stages),
+                "weight_sizes": weights,
+                "output_sizes": output_sizes(stages, weights),
+            }
         self._logged += 1
         return vitals
 
