@@ -57,9 +57,11 @@ def test_every_figure_is_a_picture_and_a_drawing(drawn: tuple[str, Path, dict]) 
 def test_the_page_opens_offline_and_says_how_to_read_it(drawn: tuple[str, Path, dict]) -> None:  # type: ignore[type-arg]
     _, out, result = drawn
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert not re.search(r'src="(?!data:)', page)
+    assert re.findall(r'href="([^"]*)"', page) == [f"{name}.svg" for name in result["figures"]]
     for name in result["figures"]:
         assert f'<section id="{name}">' in page
+        assert (out / f"{name}.svg").exists()
     assert "top-1 error" in page
 
 

@@ -44,7 +44,7 @@ img {{ max-width: 100%; height: auto; }}
 
 
 def write_page(path: Path, title: str, introduction: str, shown: list[Shown]) -> None:
-    """Write the page, pictures inside.
+    """Write the page, pictures inside; each leads to its drawing in the same folder.
 
     Raises:
         CannotWriteError: it cannot be written.
@@ -61,6 +61,7 @@ def _section(figure: Shown) -> str:
     return (
         f'<section id="{figure.name}"><h2>{html.escape(figure.title)}</h2>'
         f"<p>{html.escape(figure.caption)}</p>"
+        f'<a href="{figure.name}.svg" title="to be scaled: {figure.name}.svg">'
         f'<img width="{figure.width}" alt="{html.escape(figure.title)}" '
-        f'src="data:image/png;base64,{picture}"></section>'
+        f'src="data:image/png;base64,{picture}"></a></section>'
     )
