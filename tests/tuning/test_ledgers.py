@@ -35,6 +35,17 @@ def _sqlite(path: Path) -> Ledger:
 
 @pytest.mark.parametrize("make", [_folder, _journal, _sqlite])
 def test_what_is_written_is_read_again(make: Callable[[Path], Ledger], tmp_path: Path) -> None:
+    _check_what_is_written(make, tmp_path)
+
+
+def test_what_is_written_to_postgresql_is_read_again(postgresql: str, tmp_path: Path) -> None:
+    optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
+    _check_what_is_written(
+        lambda path: optuna_ledger.OptunaLedger(path, postgresql, "test", SPACE, 0, PLAN), tmp_path
+    )
+
+
+def _check_what_is_written(make: Callable[[Path], Ledger], tmp_path: Path) -> None:
     ledger = make(tmp_path)
     trials = [ledger.new(FIRST) for _ in range(4)]
     assert [trial.number for trial in trials] == [0, 1, 2, 3]
@@ -101,3 +112,12 @@ def test_a_trial_whose_folder_was_deleted_is_made_again(tmp_path: Path) -> None:
     assert (again.number, again.point) == (1, points[1])
     assert ledger.new(FIRST).number == 4
     assert [trial.point for trial in ledger.trials()[:4]] == points
+
+
+def test_a_storage_that_has_gone_is_said_in_one_line(tmp_path: Path) -> None:
+    ledger = _sqlite(tmp_path)
+    trial = ledger.new(FIRST)
+    (tmp_path / "study.db").write_bytes(b"no data base any more, and long enough to look at" * 100)
+    with pytest.raises(UserError, match=r"does not answer: .*same command goes on") as said:
+        ledger.report(trial, 0, Score(0.5, 1.5))
+    assert "\n" not in str(said.value)

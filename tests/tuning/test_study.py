@@ -18,7 +18,8 @@ from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.page import command_line, share_of_full
 from alexnet.tuning.search import search
 from alexnet.tuning.space import configured
-from alexnet.tuning.study import lasting_storage, open_study, work
+from alexnet.tuning.storage import lasting_storage, shown_storage
+from alexnet.tuning.study import open_study, work
 from runs import finish, start
 
 # Steps of milliseconds; six trials of one epoch, the best two of two, the best of all of six.
@@ -130,10 +131,15 @@ def test_two_processes_killed_again_and_again_end_the_same(
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_study_of_optuna(image_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", ["journal", "postgresql"])
+def test_two_processes_share_a_study_of_optuna(
+    storage: str, image_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     pytest.importorskip("optuna")
+    if storage == "postgresql":
+        storage = request.getfixturevalue("postgresql")
     study = tmp_path / "study"
-    arguments = ("tune", image_folder, "--out", study, "--storage", "journal", *_SETTINGS)
+    arguments = ("tune", image_folder, "--out", study, "--storage", storage, *_SETTINGS)
     workers = [start(*arguments), start(*arguments)]
     time.sleep(1.0)
     workers[0].kill()
@@ -259,6 +265,13 @@ def test_a_relative_storage_is_the_same_from_everywhere(tmp_path: Path) -> None:
     assert lasting_storage("sqlite:///study.db") == f"sqlite:///{Path.cwd()}/study.db"
     for lasting in ("folder", "journal", "sqlite:////a/study.db", "postgresql://host/name"):
         assert lasting_storage(lasting) == lasting
+
+
+def test_a_password_is_not_shown() -> None:
+    shown = shown_storage("postgresql://me:se:c@ret@host:5432/name")
+    assert shown == "postgresql://me:***@host:5432/name"
+    for open_to_all in ("folder", "sqlite:////a/b:c@d.db", "postgresql://me@host:5432/name"):
+        assert shown_storage(open_to_all) == open_to_all
 
 
 def test_trials_must_be_evaluated_where_they_are_compared(

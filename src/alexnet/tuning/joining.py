@@ -8,7 +8,8 @@ from typing import Any
 from alexnet.config import override, setting
 from alexnet.errors import UserError
 from alexnet.training.choices import absolute_source
-from alexnet.tuning.study import Study, lasting_storage
+from alexnet.tuning.storage import lasting_storage, shown_storage
+from alexnet.tuning.study import Study
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def _said(study: Study, asked: Asked) -> Iterator[tuple[str, Any, Any]]:
     if asked.budget is not None:
         yield "--budget", study.budget, asked.budget
     if asked.storage != "auto":
-        yield "--storage", study.storage, lasting_storage(asked.storage)
+        wanted = lasting_storage(asked.storage)
+        yield "--storage", shown_storage(study.storage), shown_storage(wanted)
     if asked.full:
         yield "rungs at epochs", study.plan.rungs, study.plan.rungs[-1:]
     changed = override(study.config, asked.assignments)

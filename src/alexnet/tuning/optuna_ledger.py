@@ -7,20 +7,51 @@ sampler is shown the paused trials as pruned where they stand; otherwise it woul
 that waits for its promotion for a bad one.
 """
 
+import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from alexnet.errors import UserError
 from alexnet.tuning.halving import Plan, Score, Trial
 from alexnet.tuning.space import Among, Space
+from alexnet.tuning.storage import shown_storage
 
+optuna.logging.set_verbosity(logging.WARNING)  # it tells of every study, also of those in memory
+P = ParamSpec("P")
+R = TypeVar("R")
 _RANDOM_TRIALS = 8  # before the sampler has something to go by
 _MOST_TRIALS = 100_000  # of one study, for seeds that never meet
+
+
+def _answering(
+    method: Callable[Concatenate["OptunaLedger", P], R],
+) -> Callable[Concatenate["OptunaLedger", P], R]:
+    """A method that says in a line that its storage has gone, as a restarted server does."""
+
+    @functools.wraps(method)
+    def wrapped(self: "OptunaLedger", /, *arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return method(self, *arguments, **named)
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError, OSError) as error:
+            said = _in_a_line(error.__cause__ or error)
+            raise UserError(
+                f"the storage {self._shown} does not answer: {said}; what is saved stays, and once "
+                "it answers the same command goes on"
+            ) from error
+
+    return wrapped
+
+
+def _in_a_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 class OptunaLedger:
@@ -41,22 +72,25 @@ class OptunaLedger:
     def __init__(
         self, folder: Path, storage: str, name: str, space: Space, seed: int, plan: Plan
     ) -> None:
-        optuna.logging.set_verbosity(logging.WARNING)
         self._space, self._seed, self._plan = space, seed, plan
+        self._shown = shown_storage(storage)
         try:
             self._storage = _open(folder, storage)
             optuna.create_study(
                 storage=self._storage, study_name=name, load_if_exists=True, direction="minimize"
             )
         except Exception as error:  # drivers of data bases raise whatever comes to hand
-            said = " ".join(str(error).split())
-            raise UserError(f"cannot open the storage {storage}: {said}") from error
+            raise UserError(
+                f"cannot open the storage {self._shown}: {_in_a_line(error)}"
+            ) from error
         self._study_id = self._storage.get_study_id_from_name(name)
 
+    @_answering
     def trials(self) -> list[Trial]:
         """As `Ledger.trials`."""
         return [self._trial(frozen) for frozen in self._all()]
 
+    @_answering
     def new(self, first: dict[str, Any]) -> Trial:
         """As `Ledger.new`."""
         known = self._all()
@@ -67,12 +101,14 @@ class OptunaLedger:
         identity = self._storage.create_new_trial(self._study_id, template_trial=made)
         return self._trial(self._storage.get_trial(identity))
 
+    @_answering
     def set_target(self, trial: Trial, rung: int) -> Trial:
         """As `Ledger.set_target`."""
         identity = self._identity(trial)
         self._storage.set_trial_user_attr(identity, "target", rung)
         return self._trial(self._storage.get_trial(identity))
 
+    @_answering
     def report(self, trial: Trial, rung: int, score: Score, failure: str | None = None) -> Trial:
         """As `Ledger.report`."""
         identity = self._identity(trial)
@@ -88,6 +124,7 @@ class OptunaLedger:
                 self._storage.set_trial_state_values(identity, TrialState.COMPLETE, [score.error])
         return self._trial(self._storage.get_trial(identity))
 
+    @_answering
     def close(self) -> None:
         """As `Ledger.close`: what was not taken to the end is pruned where it stands."""
         for frozen in self._all():
@@ -153,7 +190,8 @@ def _open(folder: Path, storage: str) -> optuna.storages.BaseStorage:
         from optuna.storages.journal import JournalFileBackend
 
         return optuna.storages.JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
-    return optuna.storages.RDBStorage(storage)
+    # No pool: a server has a hundred connections, and hundreds of workers that compute mostly.
+    return optuna.storages.RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
 
 
 def _as_paused(frozen: FrozenTrial) -> FrozenTrial:

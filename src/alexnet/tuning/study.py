@@ -9,7 +9,6 @@ trial's last checkpoint.
 import fcntl
 import json
 import os
-import re
 import shlex
 import time
 import uuid
@@ -29,6 +28,7 @@ from alexnet.training.metrics import read_metrics
 from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job, rungs_of
 from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import Space, assignments, configured, point_of, space_around
+from alexnet.tuning.storage import lasting_storage, shown_storage
 from alexnet.tuning.trial import advance, scores_so_far
 
 _WAIT_SECONDS = 1.0
@@ -77,8 +77,8 @@ class Study:
             return FolderLedger(self.folder, self.space, self.seed)
         if not has_optuna():
             raise UserError(
-                f"the storage {self.storage} needs Optuna: pip install 'alexnet[tune]', or use "
-                "--storage folder"
+                f"the storage {shown_storage(self.storage)} needs Optuna: pip install "
+                "'alexnet[tune]', or use --storage folder"
             )
         from alexnet.tuning.optuna_ledger import OptunaLedger
 
@@ -143,12 +143,6 @@ def _check_evaluations(config: Config, plan: Plan) -> None:
             f"train.evaluate_every_epochs={every} leaves trials without an error where they are "
             f"compared, after {', '.join(map(str, plan.rungs[:-1]))} epochs; leave it out"
         )
-
-
-def lasting_storage(storage: str) -> str:
-    """The storage such that it is the same from another working directory."""
-    relative = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^/].*)", storage)
-    return f"{relative[1]}{Path(relative[2]).absolute()}" if relative else storage
 
 
 def _write(study: Study) -> None:

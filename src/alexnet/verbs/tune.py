@@ -16,7 +16,11 @@ from alexnet.verbs.options import as_json_option, assignments_of, device_option
 @click.option("--trials", type=click.IntRange(min=2), help="Points to try.  [30]")
 @click.option("--budget", metavar="2h", help="End in about this time, instead of --trials.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes.  [1]")
-@click.option("--storage", default="auto", help="auto, folder, journal, or a URL of Optuna's.")
+@click.option(
+    "--storage",
+    default="auto",
+    help="auto, folder, journal, or a URL of Optuna's, such as postgresql://HOST/NAME.",
+)
 @click.option("--full", is_flag=True, help="Train every trial to the end; for comparison.")
 @click.option("--range", "range_only", is_flag=True, help="Rate range test only.")
 @click.option("--init", help="Fine-tune this run in every trial.")
@@ -49,6 +53,9 @@ def tune(
     The study lives in --out. The same command again goes on with it, also at the same time from
     other processes, devices or hosts that see the folder; nothing is lost when any of them is
     killed, and no trial is trained twice. With --range, only the rate is looked for, in a minute.
+
+    The storage keeps what is known of the trials; a database (extra `postgresql`) suits many hosts.
+    Its password belongs in ~/.pgpass: the URL is written into the study.
     """
     from alexnet.tuning.search import find_range, search
 
