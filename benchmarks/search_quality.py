@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from alexnet.evaluation.metrics import wilson_interval
@@ -111,6 +112,7 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
     images = json.loads((runs[0] / "data.json").read_text())["validation_images"]
     picked, plan = play(runs, study.plan.rungs[-1], len(trials))
     test = json.loads((folder / "range.json").read_text())
+    again = repeated(folder)
     best_lr = winner.point["optimizer.lr"]
     top = [trial.point["optimizer.lr"] for trial in ranked[:5]]
     default_lr = study.config.optimizer.lr
@@ -126,7 +128,10 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
         "best_error_interval": wilson_interval(final[winner.number], images),
         "default_error": final[0],
         "default_over_best": final[0] / max(final[winner.number], 1e-9),
-        "repeated_with_other_seeds": repeated(folder),
+        "repeated_with_other_seeds": again,
+        "repeated_default_over_best": mean(again["default"]) / mean(again["best"])
+        if again["best"]
+        else None,
         "halving_picks_error": None if picked is None else final[picked],
         "halving_picks_the_best": picked == winner.number,
         "halving_share_of_full": plan.share(),

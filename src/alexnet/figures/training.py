@@ -28,17 +28,17 @@ def training_figure(rows: Sequence[Row]) -> "Figure":
         rows: of metrics.jsonl, with what `Watch.measure` adds to some of them.
     """
     figure = new_figure(9.0, 5.6)
-    panels = figure.subplots(2, 3)
-    (weights, updates, outputs), (dead, signal, legend) = panels
-    for axes, key, words in (
+    (weights, updates, outputs), (dead, signal, legend) = figure.subplots(2, 3)
+    depth = len(_layers(rows, "update_ratios"))
+    for axes, key, words in (  # runs of earlier versions lack some
         (weights, "weight_sizes", "size of the weights"),
         (updates, "update_ratios", "size of an update / of the weights"),
         (outputs, "output_sizes", "size of the outputs before the ReLU"),
     ):
-        _by_layer(axes, rows, key)
+        _by_layer(axes, rows, key, depth)
         axes.set_yscale("log")
         plain(axes, words)
-    _by_layer(dead, rows, "dead_units")
+    _by_layer(dead, rows, "dead_units", depth)
     dead.set_ylim(-0.02, 1.02)
     plain(dead, "share of dead units")
     known = [(row["step"], row["signal"]) for row in rows if row.get("signal") is not None]
@@ -55,18 +55,25 @@ def training_figure(rows: Sequence[Row]) -> "Figure":
     return figure
 
 
-def _by_layer(axes: "Axes", rows: Sequence[Row], key: str) -> None:
-    """A line for each layer, dark to bright with depth, and a mark of its own now and then."""
+def _layers(rows: Sequence[Row], key: str) -> list[str]:
+    """The layers of which the rows tell something, from the image on."""
+    return list(dict.fromkeys(name for row in rows for name in row.get(key) or ()))
+
+
+def _by_layer(axes: "Axes", rows: Sequence[Row], key: str, depth: int) -> None:
+    """A line for each of so many layers, dark to bright with depth, and a mark now and then."""
     import matplotlib
 
-    layers = list(dict.fromkeys(name for row in rows for name in row.get(key) or ()))
-    colors = matplotlib.colormaps["cividis"](np.linspace(0.0, 0.92, len(_MARKS)))
+    layers = _layers(rows, key)
+    if not layers:
+        axes.text(0.5, 0.5, "not in the run's log", ha="center", transform=axes.transAxes, size=8)
+    colors = matplotlib.colormaps["cividis"](np.linspace(0.0, 0.92, max(depth, len(layers))))
     for number, layer in enumerate(layers):
         points = [(row["step"], row[key][layer]) for row in rows if layer in (row.get(key) or ())]
         every = max(1, len(points) // 6)
         axes.plot(
             *zip(*points, strict=True),
-            color=colors[number % len(_MARKS)],
+            color=colors[number],
             label=layer,
             linewidth=1.2,
             marker=_MARKS[number % len(_MARKS)],
