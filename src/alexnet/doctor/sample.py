@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from alexnet.data.threads import mapped
 from alexnet.progress import Meter
 
 SIDE = 32  # pixels of a thumbnail
-_TOGETHER = 256
+_TOGETHER = 256  # queries; more would only take memory
 
 
 @dataclass(frozen=True)
@@ -51,20 +50,18 @@ class Sample:
 
 def take_sample(split: Split, limit: int, title: str) -> Sample:
     """Open at most `limit` images, spread evenly over the split."""
-    chosen = np.unique(np.linspace(0, max(0, len(split) - 1), min(limit, len(split))).astype(int))
+    spread = np.linspace(0, max(0, len(split) - 1), min(limit, len(split)))
+    chosen: list[int] = np.unique(spread.astype(int)).tolist()
     rows: list[tuple[int, npt.NDArray[np.uint8], int, bytes]] = []
     unreadable: list[tuple[str, str]] = []
-    with Meter(title, len(chosen)) as meter, ThreadPoolExecutor() as pool:
-        for start in range(0, len(chosen), _TOGETHER):
-            block = chosen[start : start + _TOGETHER].tolist()
-            for index, outcome in zip(
-                block, pool.map(lambda i: _look(split, i), block), strict=True
-            ):
-                if isinstance(outcome, str):
-                    unreadable.append((split.keys[index], outcome))
-                else:
-                    rows.append((index, *outcome))
-            meter.advance(len(block))
+    looks = mapped(lambda index: _look(split, index), chosen)
+    with Meter(title, len(chosen)) as meter:
+        for index, outcome in zip(chosen, looks, strict=True):
+            if isinstance(outcome, str):
+                unreadable.append((split.keys[index], outcome))
+            else:
+                rows.append((index, *outcome))
+            meter.advance()
     kept = [row[0] for row in rows]
     return Sample(
         labels=split.labels[kept] if kept else np.empty(0, dtype=np.int64),
