@@ -17,7 +17,7 @@ from alexnet.training.watch import Watch
 class Model:
     """A network that notes how many images it was shown."""
 
-    variant = SimpleNamespace(activation="relu")
+    variant = SimpleNamespace(activation="relu", weight_layers=("fc8",))
     training = True
 
     def __init__(self) -> None:
@@ -28,6 +28,11 @@ class Model:
 
     def train(self, mode: bool) -> None:
         self.training = mode
+
+    def get_submodule(self, name: str) -> torch.nn.Module:
+        layer = torch.nn.Linear(2, 2)
+        torch.nn.init.constant_(layer.weight, -2.0)
+        return layer
 
     def activations(self, images: Tensor) -> OrderedDict[str, Tensor]:
         self.shown.append(len(images))
@@ -40,8 +45,7 @@ def test_many_images_are_watched_by_some(tmp_path: Path) -> None:
     feed: Any = SimpleNamespace(images=SimpleNamespace(labels=np.arange(200) % 3))
     (tmp_path / "metrics.jsonl").touch()
     watch = Watch(tmp_path, feed, 3, 0.01, 0.0, 10)
-    weights = {"layer": "fc8", "params": [torch.full((2, 2), -2.0)], "lr": 0.0}
-    optimizer: Any = SimpleNamespace(param_groups=[weights], state={})
+    optimizer: Any = SimpleNamespace(param_groups=[])
     batch: Any = SimpleNamespace(labels=torch.arange(200) % 3)
     images = torch.zeros(200, 3, 2, 2)
     vitals = watch.measure(optimizer, model, batch, images, whole=True)

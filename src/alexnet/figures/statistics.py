@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alexnet.figures.style import BLUE, MUTED, ORANGE, RULE, new_figure, plain
 from alexnet.model.build import Network
+from alexnet.training.vitals import weight_sizes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,6 +49,8 @@ def layer_statistics(
         images: (N, 3, S, S) to look at activations with.
     """
     stages = model.activations(images)
+    before = {} if first is None else weight_sizes(first)
+    after = weight_sizes(model)
     rows = []
     for name in model.variant.weight_layers:
         output = stages[name].float().cpu()
@@ -56,18 +59,13 @@ def layer_statistics(
         rows.append(
             LayerStatistics(
                 name,
-                math.nan if first is None else _size(first, name),
-                _size(model, name),
+                before.get(name, math.nan),
+                after[name],
                 np.quantile(output.numpy(), _QUANTILES),
                 seen.double().mean(0).numpy(),
             )
         )
     return rows
-
-
-def _size(model: Network, name: str) -> float:
-    weight = model.get_submodule(name).get_parameter("weight")
-    return float(weight.float().square().mean().sqrt())
 
 
 def statistics_figure(rows: list[LayerStatistics]) -> "Figure":

@@ -37,13 +37,11 @@ def update_ratios(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 
 
 @torch.no_grad()
-def weight_sizes(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """Root mean square of every layer's weights, biases left out; frozen layers are in."""
+def weight_sizes(model: Network) -> dict[str, float]:
+    """Root mean square of every layer's weights, without its biases."""
     return {
-        group["layer"]: _size(parameter)
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        if not group.get("is_bias")
+        name: _size(model.get_submodule(name).get_parameter("weight"))
+        for name in model.variant.weight_layers
     }
 
 
@@ -55,7 +53,7 @@ def output_sizes(stages: dict[str, Tensor], layers: Iterable[str]) -> dict[str, 
         stages: `AlexNet.activations` of some images, without dropout.
         layers: names of the layers with weights.
     """
-    return {name: _size(stages[name]) for name in layers if name in stages}
+    return {name: _size(stages[name]) for name in layers}
 
 
 def _size(values: Tensor) -> float:

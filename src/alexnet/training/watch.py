@@ -86,12 +86,11 @@ class Watch:
         if (whole or not self._logged) and len(images) >= 8:
             # In float32 whatever the run's precision: bfloat16 is too coarse for a weak signal.
             stages = quiet_activations(model, images[:LOOKED_AT])
-            weights = weight_sizes(optimizer)
             vitals |= {
                 "signal": signal(stages),
                 "dead_units": dead_channels(stages),
-                "weight_sizes": weights,
-                "output_sizes": output_sizes(stages, weights),
+                "weight_sizes": weight_sizes(model),
+                "output_sizes": output_sizes(stages, model.variant.weight_layers),
             }
         self._logged += 1
         return vitals
