@@ -1,4 +1,4 @@
-"""The exceptions that cross rooms."""
+"""The exceptions that cross rooms, and how those of libraries are quoted."""
 
 
 class UserError(Exception):
@@ -30,3 +30,8 @@ class SaidAlreadyError(UserError):
 
 class PausedRunError(Exception):
     """A run has come to where it was to pause, and its state is saved."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an error of a library says, without line breaks; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

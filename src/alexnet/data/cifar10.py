@@ -21,7 +21,7 @@ import numpy.typing as npt
 from alexnet.data.download import console_progress, download, matches
 from alexnet.data.images import encode_png
 from alexnet.data.sources import Source, Split
-from alexnet.errors import UserError
+from alexnet.errors import UserError, in_a_line
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 BINARY_MD5 = "md5:c32a1d4ab5d03f1284b67883e8d87530"
@@ -194,7 +194,7 @@ def _parse(path: Path, batches: dict[str, bytes], name: str) -> _Batch:
     try:
         pixels, labels = parse(content)
     except Exception as error:  # a hostile pickle can raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_a_line(error)
         raise UserError(f"{path}: the batch {name} is damaged ({reason}); download {URL}") from None
     return pixels, labels
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.archives import read_small_files
-from alexnet.errors import UserError
+from alexnet.errors import UserError, in_a_line
 
 YEARS = (2010, 2012)
 KITS = {2010: "ILSVRC2010_devkit-1.0.tar.gz", 2012: "ILSVRC2012_devkit_t12.tar.gz"}
@@ -72,7 +72,7 @@ def read_devkit(path: Path) -> Devkit:
     try:
         year, wnids, words = _classes(files[_META])
     except Exception as error:  # of a damaged file the reader raises whatever comes to hand
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_a_line(error)
         raise UserError(f"{path}: {_META} is damaged ({reason}); get the kit again") from None
     name = f"ILSVRC{year}_validation_ground_truth.txt"
     if name not in files:

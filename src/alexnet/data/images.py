@@ -43,6 +43,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from simplejpeg import decode_jpeg, decode_jpeg_header
 
 from alexnet.data.squaring import square, square_of_pixels
+from alexnet.errors import in_a_line
 from alexnet.native.build import library
 
 EXTENSIONS = (
@@ -228,7 +229,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _reason(reader: type[ImageFile], error: Exception) -> str:
     """A decoder's complaint as one line."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = in_a_line(error)
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if "truncated" in said.lower() or isinstance(error.__cause__ or error, struct.error):

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, in_a_line
 from alexnet.tuning.halving import Plan, Score, Trial
 from alexnet.tuning.space import Among, Space
 from alexnet.tuning.storage import shown_storage
@@ -41,17 +41,13 @@ def _answering(
         try:
             return method(self, *arguments, **named)
         except (optuna.exceptions.StorageInternalError, SQLAlchemyError, OSError) as error:
-            said = _in_a_line(error.__cause__ or error)
+            said = in_a_line(error.__cause__ or error)
             raise UserError(
                 f"the storage {self._shown} does not answer: {said}; what is saved stays, and once "
                 "it answers the same command goes on"
             ) from error
 
     return wrapped
-
-
-def _in_a_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 class OptunaLedger:
@@ -80,9 +76,7 @@ class OptunaLedger:
                 storage=self._storage, study_name=name, load_if_exists=True, direction="minimize"
             )
         except Exception as error:  # drivers of data bases raise whatever comes to hand
-            raise UserError(
-                f"cannot open the storage {self._shown}: {_in_a_line(error)}"
-            ) from error
+            raise UserError(f"cannot open the storage {self._shown}: {in_a_line(error)}") from error
         self._study_id = self._storage.get_study_id_from_name(name)
 
     @_answering
