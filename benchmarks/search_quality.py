@@ -20,12 +20,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from statistics import mean
+from statistics import geometric_mean, mean
 from typing import Any
 
 from alexnet.evaluation.metrics import wilson_interval
 from alexnet.training.metrics import read_metrics
 from alexnet.tuning.halving import Plan, Score, Trial, best, next_job, rungs_of
+from alexnet.tuning.range_test import judge as judge_sweep
 from alexnet.tuning.space import assignments
 from alexnet.tuning.study import Study, open_study
 from alexnet.tuning.trial import scores_so_far
@@ -112,6 +113,9 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
     images = json.loads((runs[0] / "data.json").read_text())["validation_images"]
     picked, plan = play(runs, study.plan.rungs[-1], len(trials))
     test = json.loads((folder / "range.json").read_text())
+    # The sweep is judged anew, by the rule of now; what it said then stays beside.
+    classes = len(json.loads((runs[0] / "data.json").read_text())["classes"])
+    now = judge_sweep(test["rates"], test["losses"], test["updates"], classes).suggested
     again = repeated(folder)
     best_lr = winner.point["optimizer.lr"]
     top = [trial.point["optimizer.lr"] for trial in ranked[:5]]
@@ -141,6 +145,11 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
         "range_test_lr": test["suggested_lr"],
         "range_test_over_best": test["suggested_lr"] / best_lr,
         "range_test_seconds_note": "60 steps",
+        "range_test_now": {
+            "lr": now,
+            "over_best": now / best_lr,
+            "over_mean_of_best_five": now / geometric_mean(top),
+        },
         "curves": {
             str(t.number): [
                 row["top1_error"]
