@@ -59,7 +59,8 @@ def _loaded(name: str, threads: bool) -> ctypes.CDLL | None:
 def _built(name: str, flags: tuple[str, ...]) -> Path:
     source = Path(__file__).with_name(f"{name}.c")
     compiler = _compiler()
-    key = "\0".join([source.read_text(encoding="utf-8"), *flags, compiler, _processor()])
+    texts = [path.read_text(encoding="utf-8") for path in (source, *_headers())]
+    key = "\0".join([*texts, *flags, compiler, _processor()])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -67,6 +68,11 @@ def _built(name: str, flags: tuple[str, ...]) -> Path:
     if not path.exists():
         write_atomically(path, lambda temporary: _compile(compiler, flags, source, temporary))
     return path
+
+
+def _headers() -> list[Path]:
+    """What any of the C files may include."""
+    return sorted(Path(__file__).parent.glob("*.h"))
 
 
 def _compile(compiler: str, flags: tuple[str, ...], source: Path, target: Path) -> None:

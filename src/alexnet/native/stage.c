@@ -12,11 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "numbers.h"
+
 #ifdef _OPENMP
 #include <omp.h>
 #else
 #define omp_get_max_threads() 1
 #endif
+
+#define TOGETHER 16 /* columns of pixels that are normalised together */
 
 typedef struct {
     int64_t images, channels, height, width;          /* of the input */
@@ -27,20 +31,6 @@ typedef struct {
 } Stage;
 
 /* ---- rows of pixels: (width, channels) float32 ---- */
-
-static inline float from_bfloat16(uint16_t bits) {
-    uint32_t wide = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &wide, 4);
-    return value;
-}
-
-static inline uint16_t to_bfloat16(float value) { /* to nearest, ties to even; NaN stays NaN */
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return value != value ? 0x7fc0u : (uint16_t)rounded;
-}
 
 static void load(const void *from, int64_t type, int64_t count, float *restrict row) {
     if (type == 0) {
@@ -101,70 +91,84 @@ static void rectify(float *restrict row, int64_t count) { /* NaN stays NaN, as i
 
 /* ---- local response normalisation, section 3.3 ---- */
 
-static inline float inverse_power(float d, float beta) {
+/* d^-beta from 1 / d */
+static inline float power_of_inverse(float inverse, float beta) {
     if (beta == 0.75f) {
-        float inverse_root = 1.0f / sqrtf(d);
-        return inverse_root * sqrtf(inverse_root);
+        float root = sqrtf(inverse);
+        return root * sqrtf(root);
     }
-    return powf(d, -beta);
+    return powf(inverse, beta);
 }
 
-/* totals[c] = sum of values[c .. c + size - 1]; values has size / 2 zeros on both sides. */
-static inline void window_sums(const float *restrict values, float *restrict totals,
-                               int64_t count, int64_t size) {
-    for (int64_t c = 0; c < count; c++) {
-        float total = values[c];
-        for (int64_t offset = 1; offset < size; offset++) total += values[c + offset];
-        totals[c] = total;
-    }
+static inline __attribute__((always_inline)) float window_sum(const float *values, int64_t size) {
+    float total = values[0];
+    for (int64_t offset = 1; offset < size; offset++) total += values[offset];
+    return total;
 }
 
-/* One column of one pixel: b = a (k + alpha S)^-beta. `padded` has size / 2 zeros on both sides. */
-static inline __attribute__((always_inline)) void normalise_column(
-    float *restrict a, int64_t count, int64_t size, float alpha, float beta, float k,
-    float *restrict padded, float *restrict totals) {
+/* A few columns of a few pixels: b = a (k + alpha S)^-beta. Columns lie `count` apart in `a`, and
+   with size / 2 zeros on both sides in `padded`. One part of the work after the other for all of
+   them, because a vector cannot be read at once across the vectors that were just written. */
+static inline __attribute__((always_inline)) void normalise_columns(
+    float *restrict a, int64_t columns, int64_t count, int64_t size, float alpha, float beta,
+    float k, float *restrict padded) {
+    int64_t apart = count + size - 1;
     float *squares = padded + size / 2;
-    for (int64_t c = 0; c < count; c++) squares[c] = a[c] * a[c];
-    window_sums(padded, totals, count, size);
-    for (int64_t c = 0; c < count; c++) a[c] *= inverse_power(k + alpha * totals[c], beta);
+    for (int64_t i = 0; i < columns; i++)
+        for (int64_t c = 0; c < count; c++)
+            squares[i * apart + c] = a[i * count + c] * a[i * count + c];
+    for (int64_t i = 0; i < columns; i++)
+        for (int64_t c = 0; c < count; c++) {
+            float d = k + alpha * window_sum(padded + i * apart + c, size);
+            a[i * count + c] *= power_of_inverse(1.0f / d, beta);
+        }
 }
 
 /* The gradient of the above: g becomes g d^-beta - 2 alpha beta a S(g a d^-(beta + 1)). */
-static inline __attribute__((always_inline)) void normalise_column_back(
-    const float *restrict a, float *restrict g, int64_t count, int64_t size, float alpha,
-    float beta, float k, float *restrict padded, float *restrict totals) {
-    float *inner = padded + size / 2;
-    for (int64_t c = 0; c < count; c++) inner[c] = a[c] * a[c];
-    window_sums(padded, totals, count, size);
-    for (int64_t c = 0; c < count; c++) {
-        float d = k + alpha * totals[c];
-        g[c] *= inverse_power(d, beta);
-        inner[c] = g[c] * a[c] / d;
-    }
-    window_sums(padded, totals, count, size);
+static inline __attribute__((always_inline)) void normalise_columns_back(
+    const float *restrict a, float *restrict g, int64_t columns, int64_t count, int64_t size,
+    float alpha, float beta, float k, float *restrict padded, float *restrict padded_too) {
+    int64_t apart = count + size - 1;
+    float *squares = padded + size / 2, *inner = padded_too + size / 2;
+    for (int64_t i = 0; i < columns; i++)
+        for (int64_t c = 0; c < count; c++)
+            squares[i * apart + c] = a[i * count + c] * a[i * count + c];
+    for (int64_t i = 0; i < columns; i++)
+        for (int64_t c = 0; c < count; c++) {
+            float inverse = 1.0f / (k + alpha * window_sum(padded + i * apart + c, size));
+            g[i * count + c] *= power_of_inverse(inverse, beta);
+            inner[i * apart + c] = g[i * count + c] * a[i * count + c] * inverse;
+        }
     float factor = 2.0f * alpha * beta;
-    for (int64_t c = 0; c < count; c++) g[c] -= factor * a[c] * totals[c];
+    for (int64_t i = 0; i < columns; i++)
+        for (int64_t c = 0; c < count; c++)
+            g[i * count + c] -=
+                factor * a[i * count + c] * window_sum(padded_too + i * apart + c, size);
 }
 
 /* Constants that the compiler knows make the loops above straight lines of vectors. */
-static void normalise(const Stage *s, float *row, float *padded, float *totals) {
-    int64_t count = s->channels / s->columns;
-    for (int64_t i = 0; i < s->width * s->columns; i++, row += count) {
+static void normalise(const Stage *s, float *row, float *padded) {
+    int64_t count = s->channels / s->columns, all = s->width * s->columns;
+    for (int64_t i = 0; i < all; i += TOGETHER, row += TOGETHER * count) {
+        int64_t columns = all - i < TOGETHER ? all - i : TOGETHER;
         if (s->size == 5 && s->beta == 0.75f)
-            normalise_column(row, count, 5, s->alpha, 0.75f, s->k, padded, totals);
+            normalise_columns(row, columns, count, 5, s->alpha, 0.75f, s->k, padded);
         else
-            normalise_column(row, count, s->size, s->alpha, s->beta, s->k, padded, totals);
+            normalise_columns(row, columns, count, s->size, s->alpha, s->beta, s->k, padded);
     }
 }
 
 static void normalise_back(const Stage *s, const float *a, float *g, float *padded,
-                           float *totals) {
-    int64_t count = s->channels / s->columns;
-    for (int64_t i = 0; i < s->width * s->columns; i++, a += count, g += count) {
+                           float *padded_too) {
+    int64_t count = s->channels / s->columns, all = s->width * s->columns;
+    for (int64_t i = 0; i < all; i += TOGETHER, a += TOGETHER * count, g += TOGETHER * count) {
+        int64_t columns = all - i < TOGETHER ? all - i : TOGETHER;
         if (s->size == 5 && s->beta == 0.75f)
-            normalise_column_back(a, g, count, 5, s->alpha, 0.75f, s->k, padded, totals);
+            normalise_columns_back(a, g, columns, count, 5, s->alpha, 0.75f, s->k, padded,
+                                   padded_too);
         else
-            normalise_column_back(a, g, count, s->size, s->alpha, s->beta, s->k, padded, totals);
+            normalise_columns_back(a, g, columns, count, s->size, s->alpha, s->beta, s->k, padded,
+                                   padded_too);
     }
 }
 
@@ -224,7 +228,7 @@ static void pool_row_back(const Stage *s, const char *pooled, const uint8_t *win
 /* ---- the whole ---- */
 
 typedef struct {
-    float *row, *gradient, *best, *padded, *totals, *scratch, *kept;
+    float *row, *gradient, *best, *padded, *padded_too, *scratch, *kept;
     int32_t *places;
     int there; /* 0: there was no memory for them */
 } Buffers;
@@ -232,8 +236,8 @@ typedef struct {
 /* What one thread works in; `kept` holds so many rows. */
 static Buffers make_buffers(const Stage *s, int64_t kept) {
     int64_t row = s->width * s->channels, pooled = s->pooled_width * s->channels;
-    int64_t column = s->channels + s->size + 16;
-    float *all = calloc((2 + kept) * row + pooled + 2 * column + s->width + 64, sizeof(float));
+    int64_t padded = TOGETHER * (s->channels / s->columns + s->size) + 16;
+    float *all = calloc((2 + kept) * row + pooled + 2 * padded + s->width + 64, sizeof(float));
     Buffers b = {0};
     b.places = malloc((pooled + 1) * sizeof(int32_t));
     b.there = all && b.places;
@@ -242,8 +246,8 @@ static Buffers make_buffers(const Stage *s, int64_t kept) {
     b.gradient = b.row + row;
     b.best = b.gradient + row;
     b.padded = b.best + pooled;
-    b.totals = b.padded + column;
-    b.scratch = b.totals + column;
+    b.padded_too = b.padded + padded;
+    b.scratch = b.padded_too + padded;
     b.kept = b.scratch + s->width + 64;
     return b;
 }
@@ -264,7 +268,7 @@ static int64_t band_height(const Stage *s, int64_t rows) {
 static void prepare_row(const Stage *s, const char *images, int64_t n, int64_t h, Buffers b) {
     load_row(s, images, n, h, b.row, b.scratch);
     if (s->relu) rectify(b.row, s->width * s->channels);
-    if (s->size) normalise(s, b.row, b.padded, b.totals);
+    if (s->size) normalise(s, b.row, b.padded);
 }
 
 /* Windows of one output row, from rows `top` .. ; rows are made twice where windows overlap
@@ -342,7 +346,7 @@ int stage_backward(const Stage *s, const void *images, const void *gradient,
                 else
                     load_row(s, gradient, n, h, b.gradient, b.scratch);
                 if (s->relu) rectify(b.row, count);
-                if (s->size) normalise_back(s, b.row, b.gradient, b.padded, b.totals);
+                if (s->size) normalise_back(s, b.row, b.gradient, b.padded, b.padded_too);
                 if (s->relu)
                     for (int64_t i = 0; i < count; i++)
                         b.gradient[i] = b.row[i] <= 0.0f ? 0.0f : b.gradient[i];
