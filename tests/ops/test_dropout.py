@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from alexnet.draws import philox, sample_keys
+from alexnet.native.build import library
 from alexnet.ops import dropout_mask
+from alexnet.ops.dropout import native_dropout_mask, plain_dropout_mask
 
 
 def keys(count: int, step: int = 0) -> Tensor:
@@ -71,3 +73,24 @@ def test_part_of_a_layer_gets_its_part_of_the_mask(first: int, units: int) -> No
 def test_more_units_do_not_change_the_first() -> None:
     long, short = (dropout_mask(keys(3), units, 0.5, layer=6) for units in (37, 13))
     assert torch.equal(long[:, :13], short)
+
+
+@pytest.mark.skipif(library("dropout", threads=True) is None, reason="no C compiler here")
+@pytest.mark.parametrize("first_unit", [0, 8, 2048])
+@pytest.mark.parametrize("units", [1, 7, 8, 511, 512, 513, 4096])
+@pytest.mark.parametrize("threshold", [0, 1, 2**15, 2**16 - 1, 2**16])
+def test_compiled_masks_are_those_of_the_definition(
+    units: int, first_unit: int, threshold: int
+) -> None:
+    given = keys(5)[[4, 0, 0, 2]]
+    arguments = (units, threshold, 7, first_unit)
+    expected = plain_dropout_mask(given, *arguments)
+    assert torch.equal(native_dropout_mask(given, *arguments), expected)
+
+
+@pytest.mark.skipif(library("dropout", threads=True) is None, reason="no C compiler here")
+def test_compiled_masks_of_no_samples_and_of_every_key() -> None:
+    assert native_dropout_mask(keys(0), 16, 2**15, 6, 0).shape == (0, 16)
+    largest = torch.tensor([[2**32 - 1, 2**32 - 1], [0, 2**32 - 1]])
+    expected = plain_dropout_mask(largest, 100, 2**15, 6, 0)
+    assert torch.equal(native_dropout_mask(largest, 100, 2**15, 6, 0), expected)
