@@ -124,7 +124,7 @@ def make_world(
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "fp32"
     if device == "cpu":
-        keep_freed_memory()
+        keep_freed_memory(also_the_largest=precision == "bf16")  # float32 needs twice the memory
     else:
         torch.backends.cudnn.benchmark = True  # shapes stay the same: measuring kernels pays
     if started_size() == 1:
