@@ -47,6 +47,7 @@ from alexnet.ops import (
     convolution,
     dropout_mask,
     local_response_norm,
+    narrow,
     run_stage,
     same_map_norm,
 )
@@ -74,7 +75,7 @@ class AlexNet(PixelNetwork):
             `PixelNetwork`.
     """
 
-    conv1: nn.Conv2d
+    conv1: "Convolution"  # which knows by how much its last window hangs over
     conv2: nn.Conv2d
     conv3: nn.Conv2d
     conv4: nn.Conv2d
@@ -167,7 +168,7 @@ class AlexNet(PixelNetwork):
         if torch.compiler.is_compiling() or self._is_watched():
             return next(reversed(self.activations(images, keys).values()))
         keys = self._keys(images, keys)
-        x = self._centered(images)
+        x = self._first_input(images)
         for names in self._segments:
             stage = fused_stage(self.variant, names)
             x = self._stage(names[0], x, keys) if stage is None else run_stage(x, stage)
@@ -179,10 +180,14 @@ class AlexNet(PixelNetwork):
 
     def _run(self, images: Tensor, keys: Tensor | None) -> Iterator[tuple[str, Tensor]]:
         keys = self._keys(images, keys)
-        x = self._centered(images)
+        x = self._first_input(images)
         for name in self.variant.order:
             x = self._stage(name, x, keys)
             yield name, x
+
+    def _first_input(self, images: Tensor) -> Tensor:
+        """Without the mean, and with the zeros onto which conv1 hangs over, in one pass."""
+        return self._centered(images, self.conv1.overhang(images.shape[-1]))
 
     def _stage(self, name: str, x: Tensor, keys: Tensor | None) -> Tensor:
         stage = self.get_submodule(name)
@@ -232,7 +237,7 @@ class FullyConnected(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, *) -> (N, units)."""
-        return super().forward(x.flatten(1))
+        return F.linear(x.flatten(1), narrow(self.weight), self.bias)
 
 
 class ColumnsConnected(nn.Linear):

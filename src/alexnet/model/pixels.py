@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alexnet.ops import centered
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -45,11 +47,11 @@ class PixelNetwork(nn.Module):
         mean = torch.tensor(channel_means)[:, None, None].expand(3, side, side)
         self.register_buffer("mean", mean.clone())
 
-    def _centered(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) of any type, 0..255 -> float32 without the mean."""
+    def _centered(self, images: Tensor, overhang: int = 0) -> Tensor:
+        """(N, 3, S, S) of any type, 0..255 -> without the mean, as `centered` gives it."""
         if images.shape[1:] != self.mean.shape:
             side = self.mean.shape[-1]
             raise ValueError(
                 f"images must be (N, 3, {side}, {side}) for this network, not {tuple(images.shape)}"
             )
-        return images.to(self.mean.dtype) - self.mean
+        return centered(images, self.mean, overhang)

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from alexnet.config import OptimizerConfig
+from alexnet.ops.narrow import allow_narrow_gradient, momentum_update
 from alexnet.parallel.parts import Part, parts_of, wholes
 from alexnet.parallel.world import sum_over
 from alexnet.training.schedule import Rates
@@ -41,11 +42,24 @@ class Momentum2012(torch.optim.SGD):
     def step(self, closure: Any = None) -> Any:
         """One update; groups with a rate of 0 are left out and lose their velocity."""
         for group in self.param_groups:
-            if group["lr"] == 0.0:
-                for parameter in group["params"]:
+            for parameter in group["params"]:
+                if group["lr"] == 0.0:
                     self.state.pop(parameter, None)
                     parameter.grad = None
+                elif parameter.grad is not None and parameter.grad.dtype != parameter.dtype:
+                    self._update_narrow(parameter, group)
         return super().step(closure)
+
+    @torch.no_grad()
+    def _update_narrow(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        """The same update by our own C, which takes bfloat16 gradients; the gradient is used up."""
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        if state.get("momentum_buffer") is None:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        factors = (group["lr"], group["momentum"], group["weight_decay"])
+        momentum_update(parameter, state["momentum_buffer"], parameter.grad, *factors)
+        parameter.grad = None
 
     def velocity(self, parameter: Tensor) -> Tensor:
         """The paper's v of a parameter, shaped like it."""
@@ -166,6 +180,18 @@ def build_optimizer(
     if config.kind == "sgd":
         return torch.optim.SGD(groups, config.lr, config.momentum, fused=True)
     return torch.optim.AdamW(groups, config.lr, betas=(config.momentum, 0.999), fused=True)
+
+
+def allow_narrow_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Let gradients of fully connected weights stay as bfloat16 products give them.
+
+    For training in which every gradient is used as it comes: in one pass, in one process. Does
+    nothing with another rule than that of 2012, or where there is no way (`ops.narrow`).
+    """
+    if type(optimizer) is Momentum2012:
+        for group in optimizer.param_groups:
+            if group["layer"].startswith("fc") and not group["is_bias"]:
+                allow_narrow_gradient(group["params"][0])
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rates: Rates) -> None:

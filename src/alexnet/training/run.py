@@ -38,7 +38,7 @@ from alexnet.training.loop import (
     train_loop,
 )
 from alexnet.training.metrics import MetricsLog, read_metrics
-from alexnet.training.optimizer import build_optimizer
+from alexnet.training.optimizer import allow_narrow_gradients, build_optimizer
 from alexnet.training.signals import stop_request
 from alexnet.training.watch import Watch
 
@@ -264,11 +264,19 @@ def _state(
         optimizer=build_optimizer(network.parts, config.optimizer, network.model_group),
         sums=torch.zeros(4, dtype=torch.float64, device=world.device),
     )
+    if world.precision == "bf16" and world.size == 1 and _is_one_pass(config):
+        allow_narrow_gradients(state.optimizer)
     if position:
         state.restore(Position(**position), world.tell_tensors(saved[1] if saved else {}))
         say(f"continuing {run} from step {state.position.step}")
     path = run / "metrics.jsonl" if world.is_first else None
     return state, MetricsLog(path, state.position.metrics_bytes)
+
+
+def _is_one_pass(config: Config) -> bool:
+    """Whether each step's gradients come at once, not added up over passes."""
+    most = config.train.micro_batch_size
+    return most is None or most >= config.train.batch_size
 
 
 def _forms(run: Path, model: Network, world: World) -> dict[str, str]:
