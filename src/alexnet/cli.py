@@ -1,6 +1,5 @@
 """The command line: what surrounds every verb; exit codes and one-line errors."""
 
-import os
 import signal
 import sys
 import threading
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from alexnet.errors import InterruptedRunError, PartnerLostError, UserError
+from alexnet.process import set_up_process
 from alexnet.progress import complain
 from alexnet.verbs import verbs
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 def run(arguments: list[str], debug: bool = False) -> int:
     """Run a command and return its exit code."""
-    _set_up_threads()
+    set_up_process()
     _end_on_sigterm()
     try:
         verbs.main(args=arguments, prog_name="alexnet", standalone_mode=False)
@@ -52,18 +52,6 @@ def run(arguments: list[str], debug: bool = False) -> int:
         sys.stderr.close()
         return 0
     return 0
-
-
-def _set_up_threads() -> None:
-    """How threads wait for each other; before torch and NumPy are imported, or it has no effect.
-
-    Threads that spin until their turn starve each other as soon as anything else runs on the
-    machine: 60 instead of 2,000 images/s, measured. Threads that sleep at once cost a quarter of
-    the speed on a quiet one. A short spin before sleeping has most of both.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's; our heavy products are torch's
 
 
 def _complain(line: str, code: int) -> int:

@@ -32,7 +32,7 @@ def measure(
     """The rows of `train`, `infer`, `data` or `all`; arguments as for the command.
 
     A batch size of None is 64 on a processor and 1024 on a GPU; steps of None are as many as take a
-    second.
+    second, three at least.
 
     Raises:
         UserError: unknown variant, or images that cannot be used.

@@ -16,6 +16,7 @@ import torch
 
 from alexnet.bench.measure import Row, row
 from alexnet.bench.peers import OnBytes, stock_translation
+from alexnet.bench.plain import plain_environment
 from alexnet.bench.turns import our_network, training_step
 from alexnet.errors import UserError
 from alexnet.model.changes import resized
@@ -66,6 +67,7 @@ def training_peak(network: str, batch_size: int, world: World, width: float = 1.
         [sys.executable, "-m", "alexnet.bench.peak", *line],
         capture_output=True,
         text=True,
+        env=plain_environment() if _is_plain(network, world.device.type) else None,
     )
     if done.returncode:
         reason = "".join(done.stderr.strip().splitlines()[-1:]) or "it was killed"
@@ -121,9 +123,13 @@ def _status(key: str) -> int:
     raise UserError("this system does not tell how much memory a process has used")
 
 
+def _is_plain(network: str, device: str) -> bool:
+    """The stock translation has the C library's own ways on a processor; they cost less memory."""
+    return network == STOCK and device == "cpu"
+
+
 def _main(network: str, batch_size: str, device: str, precision: str, width: str) -> None:
-    # On a processor the stock translation has the C library's own ways, which cost it less memory.
-    plain = network == STOCK and device == "cpu"
+    plain = _is_plain(network, device)
     world = World(0, 1, torch.device(device), precision) if plain else make_world(device, precision)
     peak = _measure(network, int(batch_size), world, float(width))
     print(json.dumps({"bytes": peak.bytes, "before": peak.before}))

@@ -14,9 +14,12 @@ from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import Variant
 from alexnet.parallel.world import World, finish
-from alexnet.training.optimizer import build_optimizer
+from alexnet.training.optimizer import allow_narrow_gradients, build_optimizer
 
 _SECONDS = 1.0  # of a turn, where the number of steps is not given
+_FEWEST = (
+    3  # steps of such a turn: the first finds caches and memory as another contender left them
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Turn:
 
     Attributes:
         batch_size: images in a step.
-        steps: of a turn; None: as many as take a second, found in the first turn.
+        steps: of a turn; None: as many as take a second, three at least, found in the first turn.
         device: which is waited for before the clock is read.
     """
 
@@ -41,7 +44,7 @@ class Turn:
             nonlocal chosen
             if chosen is None:
                 step()  # compiles, allocates, chooses kernels
-                chosen = max(1, min(2000, int(_SECONDS / self._seconds(step, 1))))
+                chosen = max(_FEWEST, min(2000, int(_SECONDS / self._seconds(step, 1))))
             return chosen * units / self._seconds(step, chosen)
 
         return measure
@@ -98,11 +101,15 @@ def learning_step(
     model: nn.Module, world: World, forward: Callable[[Tensor], Tensor] | None = None
 ) -> Callable[[Tensor, Tensor], None]:
     """A whole step on the images and labels it is given; arguments as for `training_step`."""
-    optimizer: torch.optim.Optimizer = (
-        build_optimizer(model, OptimizerConfig(lr=1e-6))
-        if isinstance(model, AlexNet)
-        else torch.optim.SGD(model.parameters(), 1e-6, momentum=0.9, weight_decay=5e-4, fused=True)
-    )
+    optimizer: torch.optim.Optimizer
+    if isinstance(model, AlexNet):
+        optimizer = build_optimizer(model, OptimizerConfig(lr=1e-6))
+        if world.precision == "bf16":
+            allow_narrow_gradients(optimizer)
+    else:
+        optimizer = torch.optim.SGD(
+            model.parameters(), 1e-6, momentum=0.9, weight_decay=5e-4, fused=True
+        )
     model.train()
     answer = model if forward is None else forward
 

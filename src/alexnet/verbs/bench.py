@@ -19,7 +19,9 @@ from alexnet.verbs.options import as_json_option, device_option
 @click.option("--peers", is_flag=True, help="Measure what others offer in the same rounds.")
 @click.option("--count", type=click.IntRange(min=8), default=1024, help="How many pictures.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Of steps.  [64; GPU: 1024]")
-@click.option("--steps", type=click.IntRange(min=1), help="In a round.  [as many as take 1 s]")
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="In a round.  [as many as take 1 s, or 3]"
+)
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="How often each is run.")
 @click.option(
     "--only",
