@@ -1,5 +1,7 @@
 """The network's benchmark: what it compares, and that it measures."""
 
+import time
+
 import pytest
 import torch
 
@@ -142,7 +144,17 @@ def test_the_fastest_form_is_chosen() -> None:
 def test_a_turn_finds_its_steps_and_keeps_given_ones() -> None:
     done: list[int] = []
     Turn(1, 3, CPU).speed(lambda: done.append(1), 1.0)()
-    assert len(done) == 3
+    assert len(done) == 1 + 3
     automatic = Turn(1, None, CPU).speed(lambda: done.append(1), 1.0)
     automatic()
     assert len(done) > 50
+    counted = len(done)
+
+    def slow() -> None:
+        done.append(1)
+        time.sleep(0.6)
+
+    Turn(1, None, CPU).speed(slow, 1.0)()
+    assert (
+        len(done) - counted == 1 + 1 + 3
+    )  # one that does not count, one to find the number, three

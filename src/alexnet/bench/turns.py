@@ -26,6 +26,9 @@ _FEWEST = (
 class Turn:
     """How long a contender works before the next one has its turn.
 
+    Each turn begins with a step that does not count: it finds caches and memory as another
+    contender left them, which no training does.
+
     Attributes:
         batch_size: images in a step.
         steps: of a turn; None: as many as take a second, three at least, found in the first turn.
@@ -42,8 +45,8 @@ class Turn:
 
         def measure() -> float:
             nonlocal chosen
+            step()  # the first ever compiles, allocates and chooses kernels, too
             if chosen is None:
-                step()  # compiles, allocates, chooses kernels
                 chosen = max(_FEWEST, min(2000, int(_SECONDS / self._seconds(step, 1))))
             return chosen * units / self._seconds(step, chosen)
 
