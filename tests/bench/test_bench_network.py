@@ -157,4 +157,4 @@ def test_a_turn_finds_its_steps_and_keeps_given_ones() -> None:
     Turn(1, None, CPU).speed(slow, 1.0)()
     assert (
         len(done) - counted == 1 + 1 + 3
-    )  # one that does not count, one to find the number, three
+    )  # for the caches, for the number, for the figure
