@@ -80,6 +80,7 @@ def test_every_peer_has_its_row(variant: str, row: str, monkeypatch: pytest.Monk
         monkeypatch.setattr(network, name, lambda *given: quick)
     monkeypatch.setattr(network, "matmul_ceiling", lambda *given: lambda: 1e9)
     monkeypatch.setattr(network, "onnx_runtime", lambda *given: None)
+    monkeypatch.setattr(network, "use_fastest_forms", lambda *given: None)
     monkeypatch.setattr(network, "AlexNet", lambda *given: torch.nn.Identity())
     plan = NetworkPlan(variant, peers=True, batch_size=1, steps=1, rounds=1)
     bare = ["without-normalization"] if variant == "paper" else []
@@ -155,6 +156,4 @@ def test_a_turn_finds_its_steps_and_keeps_given_ones() -> None:
         time.sleep(0.6)
 
     Turn(1, None, CPU).speed(slow, 1.0)()
-    assert (
-        len(done) - counted == 1 + 1 + 3
-    )  # for the caches, for the number, for the figure
+    assert len(done) - counted == 1 + 1 + 3  # for the caches, for the number, for the figure

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from alexnet import AlexNet
-from alexnet.evaluation.inference import answering
+from alexnet.evaluation import inference
+from alexnet.evaluation.inference import answering, use_fastest_forms
 from alexnet.model.changes import resized
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import make_world
@@ -35,3 +36,15 @@ def test_in_bf16_they_are_those_of_autocast_and_the_weights_stay_as_they_are(
         expected = model(images).float()
     assert torch.equal(answer(images), expected)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_convolutions_answer_in_the_forms_that_were_measured(
+    images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, world = AlexNet(resized(VARIANTS["paper"], 0.125), num_classes=6), make_world("cpu")
+    expected = answering(model, world)(images)
+    chosen = {"conv1": "blocks", "conv2": "split", "conv4": "dense"}
+    monkeypatch.setattr(inference, "choose_forms", lambda *given: chosen)
+    use_fastest_forms(model, world)
+    assert {name: model.get_submodule(name).form for name in chosen} == chosen
+    torch.testing.assert_close(answering(model, world)(images), expected, rtol=0.05, atol=0.05)

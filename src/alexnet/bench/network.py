@@ -24,7 +24,7 @@ from alexnet.bench.turns import (
     synthetic_batch,
     training_step,
 )
-from alexnet.evaluation.inference import answering
+from alexnet.evaluation.inference import answering, use_fastest_forms
 from alexnet.model.layers import Layer, layer_table
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS, Variant
@@ -119,6 +119,7 @@ def _stock_bf16(world: World, plan: NetworkPlan) -> Way:
 def _answers(plan: NetworkPlan, world: World, what: str) -> dict[str, Way | None]:
     """Every network that answers, by row name."""
     model = AlexNet(VARIANTS[plan.variant])
+    use_fastest_forms(model, world)
     ways: dict[str, Way | None] = {f"{what}/{plan.row}": _answering(model, world, plan)}
     if plan.peers:
         ways[f"{what}/{_ONE_TOWER}"] = best_inference(world, plan.batch_size)

@@ -16,7 +16,7 @@ from alexnet.data.loading import choose_place, load_images
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
-from alexnet.evaluation.inference import Answer, answering
+from alexnet.evaluation.inference import Answer, answering, use_fastest_forms
 from alexnet.evaluation.metrics import credit, wilson_interval
 from alexnet.model.build import Network
 from alexnet.model.weights import load
@@ -107,6 +107,8 @@ def evaluate(
     world = make_world(device)
     with failing_clearly(world):
         images = _open_images(source, split, world, models[0].stored_size)
+        for model in models:
+            use_fastest_forms(model, world)
         return average([evaluate_model(m, images, views, world, batch_size) for m in models])
 
 

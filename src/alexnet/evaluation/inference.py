@@ -7,10 +7,22 @@ import torch
 from torch import Tensor
 
 from alexnet.model.build import Network
+from alexnet.model.forms import choose_forms, use_forms
 from alexnet.parallel.world import World
 
 Answer = Callable[[Tensor], Tensor]
 """(N, 3, S, S) RGB, 0..255, on any device, to (N, classes) float32 logits on the network's."""
+
+
+def use_fastest_forms(model: Network, world: World) -> None:
+    """Bring the network to its device; there each convolution computes in its fastest form.
+
+    The forms are compared with float32 first, as before a training.
+
+    Raises:
+        UserError: a convolution gives wrong results on this machine.
+    """
+    use_forms(model.to(world.device), choose_forms(model, world.dtype))
 
 
 def answering(model: Network, world: World) -> Answer:

@@ -11,7 +11,7 @@ from alexnet.data.images import EXTENSIONS, BadImage, load_square
 from alexnet.data.pixels import images_in_memory
 from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import predict_images
-from alexnet.evaluation.inference import answering
+from alexnet.evaluation.inference import answering, use_fastest_forms
 from alexnet.model.weights import load
 from alexnet.parallel.world import make_world
 
@@ -54,6 +54,7 @@ class Predictor:
     def __init__(self, run_or_weights: str | Path, device: str = "auto") -> None:
         self.model = load(run_or_weights)
         self.world = make_world(device)
+        use_fastest_forms(self.model, self.world)
         self._answer = answering(self.model, self.world)
 
     @property
