@@ -6,24 +6,24 @@ import sys
 
 import pytest
 
+# Ten activations of 20 MB a step. The C library alone keeps blocks of that size after the first
+# step, but gives the system everything above twice 20 MB back.
 _SCRIPT = """
 import resource, sys
 import torch
-from alexnet.bench.turns import our_network, training_step
-from alexnet.model.changes import resized
-from alexnet.model.variants import VARIANTS
-from alexnet.parallel.world import World, make_world
+from alexnet.parallel.world import make_world
 
-kept = sys.argv[1] == "kept"
-world = make_world("cpu", "fp32") if kept else World(0, 1, torch.device("cpu"), "fp32")
-variant = resized(VARIANTS["paper"], 1 / 8, 112)
-step = training_step(our_network(variant, world), world, 64, image_size=112)
-for _ in range(6):
-    step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(6):
-    step()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+if sys.argv[1] == "kept":
+    make_world("cpu", "fp32")
+
+def steps(count):
+    for _ in range(count):
+        activations = [torch.ones(5 << 20) for _ in range(10)]
+        del activations
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+before = steps(4)
+print(steps(4) - before)
 """
 
 
@@ -36,5 +36,5 @@ def _new_pages(how: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is told so")
 def test_steps_of_training_touch_few_new_pages() -> None:
     left_alone = _new_pages("left alone")
-    assert left_alone > 1000
+    assert left_alone > 50_000
     assert _new_pages("kept") < left_alone / 10

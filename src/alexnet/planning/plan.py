@@ -10,6 +10,7 @@ from alexnet.model.layers import layer_table
 from alexnet.model.variants import VARIANTS, Variant
 from alexnet.ops import Stage
 from alexnet.ops.choice import way_of
+from alexnet.ops.narrow import allow_narrow_gradient
 from alexnet.parallel.memory import available_bytes
 from alexnet.parallel.world import World
 from alexnet.planning.kept import Fusion
@@ -87,7 +88,8 @@ def make_plan(
     chosen = VARIANTS[variant]
     if image_size is not None:
         chosen = replace(chosen, image_size=image_size)
-    memory = step_memory(chosen, batch_size, world.precision, classes, fusion_on(world))
+    ways = (fusion_on(world), has_narrow_gradients_on(world))
+    memory = step_memory(chosen, batch_size, world.precision, classes, *ways)
     available = available_bytes(world.device)
     pixels = _pixels_beside(world.device, images, chosen.image_size)
     usable = int(_USABLE * available) - pixels
@@ -123,3 +125,9 @@ def fusion_on(world: World) -> Fusion:
     """Which stages after a convolution run as one operation on this device."""
     activations = torch.empty(1, 1, 1, 1, device=world.device)
     return "none" if way_of(activations, Stage(window=1)) == "by parts" else "all"
+
+
+def has_narrow_gradients_on(world: World) -> bool:
+    """Whether gradients of the fully connected layers stay bfloat16 on this device."""
+    on_processor = world.device.type == "cpu" and world.precision == "bf16"
+    return on_processor and allow_narrow_gradient(torch.empty(1, 1))
