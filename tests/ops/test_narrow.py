@@ -75,6 +75,20 @@ def test_the_copy_follows_the_weight_whoever_changes_it() -> None:
     with torch.no_grad():
         weight.mul_(3.0)
     assert torch.equal(seen(), weight.detach().to(BF16))
+    weight.data = torch.randn(5, 8)
+    assert torch.equal(seen(), weight.detach().to(BF16))
+
+
+def test_a_look_in_inference_mode_does_not_stop_the_learning() -> None:
+    weight = nn.Parameter(torch.randn(5, 8))
+    assert allow_narrow_gradient(weight)
+    with torch.inference_mode(), bf16():
+        F.linear(torch.randn(4, 8), narrow(weight))
+    with bf16():
+        y = F.linear(torch.randn(4, 8), narrow(weight))
+    y.float().sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.dtype == BF16
 
 
 def test_an_old_graph_is_not_used_after_the_update() -> None:

@@ -152,7 +152,8 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float 
     parts = [np.var(values, ddof=1) / len(values) for values in (a, b)]
     variance = float(sum(parts))
     difference = float(np.mean(a) - np.mean(b))
-    if variance == 0.0:  # chance made them equal; nothing is known that exactly
+    # Chance made them equal; nothing is known that exactly. The mean of equal values may be rounded.
+    if variance == 0.0 or len(set(a)) == len(set(b)) == 1:
         return None, None
     # Welch and Satterthwaite's degrees of freedom.
     shares = sum(part**2 / (len(v) - 1) for part, v in zip(parts, (a, b), strict=True))

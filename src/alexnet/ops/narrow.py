@@ -14,9 +14,7 @@ from torch import Tensor
 from alexnet.native.build import library
 from alexnet.ops.eager import is_eager
 
-_COPY = (
-    "_bfloat16_copy"  # the attribute of a weight that holds it, and the version it was made from
-)
+_COPY = "_bfloat16_copy"  # the attribute of a weight that holds it, and what it was made from
 
 
 def allow_narrow_gradient(weight: Tensor) -> bool:
@@ -46,6 +44,7 @@ def narrow(weight: Tensor) -> Tensor:
     kind = weight.device.type
     if (
         getattr(weight, "grad_dtype", None) == torch.bfloat16 != weight.dtype
+        and torch.is_grad_enabled()  # a copy made in inference mode could not be learnt with
         and torch.is_autocast_enabled(kind)
         and torch.get_autocast_dtype(kind) == torch.bfloat16
         and is_eager(weight)
@@ -96,9 +95,9 @@ class _Narrow(torch.autograd.Function):
 
 def _copy_of(weight: Tensor) -> Tensor | None:
     """The narrow copy, unless the weight has changed since."""
-    copy, version = getattr(weight, _COPY, (None, None))
-    return copy if version == weight._version else None
+    copy, source = getattr(weight, _COPY, (None, None))
+    return copy if source == (weight.data_ptr(), weight._version) else None
 
 
 def _keep(copy: Tensor, weight: Tensor) -> None:
-    setattr(weight, _COPY, (copy, weight._version))
+    setattr(weight, _COPY, (copy, (weight.data_ptr(), weight._version)))
