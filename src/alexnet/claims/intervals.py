@@ -152,7 +152,7 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float 
     parts = [np.var(values, ddof=1) / len(values) for values in (a, b)]
     variance = float(sum(parts))
     difference = float(np.mean(a) - np.mean(b))
-    # Chance made them equal; nothing is known that exactly. The mean of equal values may be rounded.
+    # Chance made them equal; nothing is known that exactly. A mean of equal values is rounded.
     if variance == 0.0 or len(set(a)) == len(set(b)) == 1:
         return None, None
     # Welch and Satterthwaite's degrees of freedom.

@@ -31,7 +31,7 @@ _DECADES = 4.0
 _STEPS = 60
 _SMOOTHING = 0.8
 _BREAKS_OUT = 1.3  # times the loss of guessing or the smallest so far, smoothed
-_HEALTHY_UPDATE = 2.5e-3  # between the best rates of 30 on three data sets (docs/log.md)
+_HEALTHY_UPDATE = 2.0e-3  # amid what the best rates of four data sets asked for (docs/log.md)
 _BELOW_BREAK = 4.0  # the rate of a whole training is at least so far below where a short one breaks
 
 
