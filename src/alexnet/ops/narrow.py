@@ -43,11 +43,11 @@ def narrow(weight: Tensor) -> Tensor:
     """
     kind = weight.device.type
     if (
-        getattr(weight, "grad_dtype", None) == torch.bfloat16 != weight.dtype
+        is_eager(weight)
+        and getattr(weight, "grad_dtype", None) == torch.bfloat16 != weight.dtype
         and torch.is_grad_enabled()  # a copy made in inference mode could not be learnt with
         and torch.is_autocast_enabled(kind)
         and torch.get_autocast_dtype(kind) == torch.bfloat16
-        and is_eager(weight)
     ):
         cast: Tensor = _Narrow.apply(weight)  # type: ignore[no-untyped-call]
         return cast
