@@ -19,19 +19,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from search_quality import swept
+
 RATES = [0.00125 * 2**power for power in range(7)]  # 0.00125 to 0.08
-ALEXNET = [sys.executable, "-m", "alexnet"]
-
-
-def suggested(options: argparse.Namespace, folder: Path) -> float:
-    """What the range test says of the data and the network before training."""
-    path = folder / "range.json"
-    if not path.exists():
-        command = [*ALEXNET, "tune", options.data, "--range", "--out", str(folder / "range")]
-        command += ["--epochs", str(options.epochs), *options.settings, "--json"]
-        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        path.write_text(said, encoding="utf-8")
-    return float(json.loads(path.read_text(encoding="utf-8"))["suggested_lr"])
 
 
 def error(options: argparse.Namespace, folder: Path, rate: float, seed: int) -> float:
@@ -39,8 +29,16 @@ def error(options: argparse.Namespace, folder: Path, rate: float, seed: int) -> 
     out, done = folder / f"{rate:g}-{seed}", folder / f"{rate:g}-{seed}.done"
     if not done.exists():
         shutil.rmtree(out, ignore_errors=True)
-        command = [*ALEXNET, "train", options.data, "--epochs", str(options.epochs)]
-        command += ["--seed", str(seed), "--out", str(out), *options.settings]
+        command = [sys.executable, "-m", "alexnet", "train", options.data]
+        command += [
+            "--epochs",
+            str(options.epochs),
+            "--seed",
+            str(seed),
+            "--out",
+            str(out),
+            *options.settings,
+        ]
         ended = subprocess.run([*command, "--set", f"optimizer.lr={rate}"], check=False)
         done.write_text(str(ended.returncode), encoding="utf-8")
     result = out / "result.json"
@@ -82,7 +80,7 @@ def main() -> None:
     options.settings = [word for word in settings if word != "--"]
     folder = options.out / options.name
     folder.mkdir(parents=True, exist_ok=True)
-    lr = suggested(options, folder)
+    lr = float(swept(options, folder)["suggested_lr"])
     errors = {
         rate: [error(options, folder, rate, seed) for seed in range(options.seeds)]
         for rate in RATES

@@ -35,14 +35,26 @@ from alexnet.tuning.trial import scores_so_far
 def run(options: argparse.Namespace) -> None:
     """The range test and the full search; interrupted work goes on with the same command."""
     folder = options.out / options.name
-    common = [options.data, "--epochs", str(options.epochs), *options.settings]
-    alexnet = [sys.executable, "-m", "alexnet", "tune"]
-    if not (folder / "range.json").exists():
-        command = [*alexnet, *common, "--range", "--out", str(folder / "range"), "--json"]
+    swept(options, folder)
+    study = [*tune_line(options), "--full", "--trials", str(options.trials), "--storage", "folder"]
+    subprocess.run([*study, "--out", str(folder / "study"), "--json"], check=True)
+
+
+def tune_line(options: argparse.Namespace) -> list[str]:
+    """The beginning of every `alexnet tune` of a data set."""
+    alexnet = [sys.executable, "-m", "alexnet", "tune", options.data]
+    return [*alexnet, "--epochs", str(options.epochs), *options.settings]
+
+
+def swept(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What the range test says before any training; it is done once and kept in `range.json`."""
+    path = folder / "range.json"
+    if not path.exists():
+        command = [*tune_line(options), "--range", "--out", str(folder / "range"), "--json"]
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        (folder / "range.json").write_text(said, encoding="utf-8")
-    study = [*common, "--full", "--trials", str(options.trials), "--storage", "folder"]
-    subprocess.run([*alexnet, *study, "--out", str(folder / "study"), "--json"], check=True)
+        path.write_text(said, encoding="utf-8")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def repeat(options: argparse.Namespace) -> None:

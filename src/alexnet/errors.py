@@ -35,3 +35,9 @@ class PausedRunError(Exception):
 def in_a_line(error: BaseException) -> str:
     """What an error of a library says, without line breaks; its kind if it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def last_line(said: str | bytes) -> str:
+    """Of what a process has said: in a traceback, the line that tells what was wrong."""
+    text = said if isinstance(said, str) else said.decode(errors="replace")
+    return "".join(text.strip().splitlines()[-1:])

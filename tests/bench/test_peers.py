@@ -137,7 +137,7 @@ def test_both_peaks_are_of_the_second_step_in_one_setting(
         return 5
 
     monkeypatch.setattr(peak, "_ours", lambda *given: lambda: done.append("step"))
-    monkeypatch.setattr(peak, "_stock", lambda *given: lambda: done.append("step"))
+    monkeypatch.setattr(peak, "stock_step", lambda *given: lambda: done.append("step"))
     monkeypatch.setattr(peak, "our_network", lambda *given: None)
     monkeypatch.setattr(peak, "training_step", lambda *given, **options: lambda: None)
     monkeypatch.setattr(peak, "_restart", restart)

@@ -12,6 +12,7 @@ import torch
 
 from alexnet.bench.peers import OnBytes, normalized, one_tower
 from alexnet.bench.turns import Turn, answering_step, synthetic_batch, training_step
+from alexnet.errors import last_line
 from alexnet.model.variants import VARIANTS, Variant
 from alexnet.parallel.world import World, has_bf16, make_world
 from alexnet.progress import say
@@ -90,8 +91,8 @@ def compiled(what: str, world: World, batch_size: int) -> Way | None:
         say(f"{what}/one-tower-compiled is left out: torch.compile takes more than {limit} s")
         return None
     except subprocess.CalledProcessError as error:
-        reason = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        say(f"{what}/one-tower-compiled is left out: {''.join(reason) or 'torch.compile failed'}")
+        reason = last_line(error.stderr) or "torch.compile failed"
+        say(f"{what}/one-tower-compiled is left out: {reason}")
         return None
     say(f"torch.compile took {time.perf_counter() - began:.0f} s")
     step = compiled_step(what, world, batch_size)

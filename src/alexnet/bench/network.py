@@ -16,10 +16,9 @@ from alexnet.bench.ceilings import inference_operations, matmul_ceiling, trainin
 from alexnet.bench.measure import Contender, Row, Share, interleaved
 from alexnet.bench.onnx_runtime import onnx_runtime
 from alexnet.bench.peers import OnBytes, stock_translation
-from alexnet.bench.plain import PlainStep
+from alexnet.bench.plain import PlainStep, stock_step
 from alexnet.bench.turns import (
     Turn,
-    answering_step,
     our_network,
     synthetic_batch,
     training_step,
@@ -101,10 +100,7 @@ def _stock(what: str, world: World, plan: NetworkPlan) -> Way:
     if world.device.type == "cpu":
         step, details = PlainStep(what, plan.batch_size), "as written, in a plain process"
     else:
-        model = OnBytes(stock_translation()).to(world.device)
-        make = training_step if what == "train" else answering_step
-        step = make(model, replace(world, precision="fp32"), plan.batch_size, contiguous=True)
-        details = "as written"
+        step, details = stock_step(what, world, plan.batch_size), "as written"
     return Way(step, "fp32", details, VARIANTS["paper"])
 
 

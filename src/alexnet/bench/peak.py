@@ -15,10 +15,9 @@ from pathlib import Path
 import torch
 
 from alexnet.bench.measure import Row, row
-from alexnet.bench.peers import OnBytes, stock_translation
-from alexnet.bench.plain import plain_environment
+from alexnet.bench.plain import plain_environment, stock_step
 from alexnet.bench.turns import our_network, training_step
-from alexnet.errors import UserError
+from alexnet.errors import UserError, last_line
 from alexnet.model.changes import resized
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.heap import give_back_freed_memory
@@ -70,7 +69,7 @@ def training_peak(network: str, batch_size: int, world: World, width: float = 1.
         env=plain_environment() if _is_plain(network, world.device.type) else None,
     )
     if done.returncode:
-        reason = "".join(done.stderr.strip().splitlines()[-1:]) or "it was killed"
+        reason = last_line(done.stderr) or "it was killed"
         raise UserError(f"no step of {network} with batches of {batch_size} could be run: {reason}")
     return Peak(**json.loads(done.stdout))
 
@@ -83,7 +82,9 @@ def _measure(network: str, batch_size: int, world: World, width: float) -> Peak:
     give_back_freed_memory()  # or the step would use it and seem to need less
     before = _restart(world.device)
     step = (
-        _stock(batch_size, world) if network == STOCK else _ours(network, batch_size, world, width)
+        stock_step("train", world, batch_size)
+        if network == STOCK
+        else _ours(network, batch_size, world, width)
     )
     step()  # tries kernels, whose workspaces do not count, and makes what the optimiser keeps
     _restart(world.device)
@@ -95,11 +96,6 @@ def _ours(network: str, batch_size: int, world: World, width: float) -> Callable
     variant = resized(VARIANTS[network], width)
     model = our_network(variant, world)
     return training_step(model, world, batch_size, image_size=variant.image_size)
-
-
-def _stock(batch_size: int, world: World) -> Callable[[], None]:
-    model = OnBytes(stock_translation()).to(world.device)
-    return training_step(model, world, batch_size, contiguous=True)
 
 
 def _restart(device: torch.device) -> int:

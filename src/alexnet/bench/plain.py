@@ -10,12 +10,14 @@ import os
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from alexnet.bench.peers import OnBytes, stock_translation
 from alexnet.bench.turns import answering_step, training_step
-from alexnet.errors import UserError
+from alexnet.errors import UserError, last_line
 from alexnet.parallel.world import World
 from alexnet.process import SETTINGS
 
@@ -57,8 +59,7 @@ class PlainStep:
             told.write(b"\n")
             told.flush()
         if not answers.readline():
-            last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-            reason = "".join(last) or "it was killed; is there enough memory?"
+            reason = last_line(said.read()) or "it was killed; is there enough memory?"
             raise UserError(f"the stock translation's process has ended: {reason}")
 
 
@@ -67,11 +68,21 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.communicate()  # closes the pipes, and waits
 
 
-def _work(what: str, batch_size: str) -> None:
-    model = OnBytes(stock_translation())
-    world = World(0, 1, torch.device("cpu"), "fp32")
+def stock_step(what: str, world: World, batch_size: int) -> Callable[[], None]:
+    """A step of the stock translation as written, in float32, in this process.
+
+    Args:
+        what: train or infer.
+        world: device.
+        batch_size: images.
+    """
+    model = OnBytes(stock_translation()).to(world.device)
     make = training_step if what == "train" else answering_step
-    step = make(model, world, int(batch_size), contiguous=True)
+    return make(model, replace(world, precision="fp32"), batch_size, contiguous=True)
+
+
+def _work(what: str, batch_size: str) -> None:
+    step = stock_step(what, World(0, 1, torch.device("cpu"), "fp32"), int(batch_size))
     for _ in sys.stdin:
         step()
         print(flush=True)

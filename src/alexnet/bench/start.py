@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from alexnet.bench.measure import Row, row
-from alexnet.errors import UserError
+from alexnet.errors import UserError, last_line
 from alexnet.parallel.world import World
 from alexnet.progress import say
 
@@ -51,8 +51,7 @@ def first_step(
             while not (log.exists() and log.stat().st_size):
                 if process.poll() is not None:
                     said.seek(0)
-                    last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-                    raise UserError(f"the first step was not reached: {''.join(last)}")
+                    raise UserError(f"the first step was not reached: {last_line(said.read())}")
                 if time.perf_counter() - began > _LIMIT:
                     raise UserError(f"the first step was not reached within {_LIMIT:.0f} s")
                 time.sleep(0.01)

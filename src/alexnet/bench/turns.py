@@ -17,9 +17,7 @@ from alexnet.parallel.world import World, finish
 from alexnet.training.optimizer import allow_narrow_gradients, build_optimizer
 
 _SECONDS = 1.0  # of a turn, where the number of steps is not given
-_FEWEST = (
-    3  # steps of such a turn: the first finds caches and memory as another contender left them
-)
+_FEWEST = 3  # steps of such a turn
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from alexnet.native.build import library
 from alexnet.ops.eager import is_eager
+from alexnet.ops.pointers import pointers
 
 _PIXELS = (torch.uint8, torch.float32)
 _PRODUCTS = (torch.float32, torch.bfloat16)
@@ -74,7 +75,5 @@ def _in_one_pass(images: Tensor, mean: Tensor, overhang: int, dtype: torch.dtype
     by_pixel = mean.permute(1, 2, 0).contiguous()
     native = library("center", threads=True)
     assert native is not None
-    native.center(
-        ctypes.byref(task), *(ctypes.c_void_p(t.data_ptr()) for t in (images, by_pixel, out))
-    )
+    native.center(ctypes.byref(task), *pointers(images, by_pixel, out))
     return out

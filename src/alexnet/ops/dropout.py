@@ -9,6 +9,7 @@ from alexnet.draws import philox
 from alexnet.native.build import library
 from alexnet.ops.eager import is_eager
 from alexnet.ops.gpu import runs_triton
+from alexnet.ops.pointers import pointers
 
 _LANES = 8  # a Philox block of 128 bits decides for eight units, 16 bits each
 
@@ -71,11 +72,8 @@ def native_dropout_mask(
     keys = keys.contiguous()
     mask = torch.empty(len(keys), units, dtype=torch.bool)
     numbers = (len(keys), units, first_unit // _LANES, layer, threshold)
-    native.fill_mask(
-        ctypes.c_void_p(keys.data_ptr()),
-        *(ctypes.c_int64(number) for number in numbers),
-        ctypes.c_void_p(mask.data_ptr()),
-    )
+    given, filled = pointers(keys, mask)
+    native.fill_mask(given, *(ctypes.c_int64(number) for number in numbers), filled)
     return mask
 
 

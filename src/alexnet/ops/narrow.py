@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alexnet.native.build import library
 from alexnet.ops.eager import is_eager
+from alexnet.ops.pointers import pointers
 
 _COPY = "_bfloat16_copy"  # the attribute of a weight that holds it, and what it was made from
 
@@ -67,12 +68,9 @@ def momentum_update(
     native = library("momentum", threads=True)
     assert native is not None
     gradient = gradient.contiguous()
-    pointers = [
-        ctypes.c_void_p(None if t is None else t.data_ptr())
-        for t in (weight, velocity, gradient, copy)
-    ]
+    tensors = pointers(weight, velocity, gradient, copy)
     factors = [ctypes.c_float(factor) for factor in (lr, momentum, decay)]
-    native.update(*pointers, ctypes.c_int64(weight.numel()), *factors)
+    native.update(*tensors, ctypes.c_int64(weight.numel()), *factors)
     torch.autograd.graph.increment_version([weight, velocity])
     if copy is not None:
         torch.autograd.graph.increment_version(copy)

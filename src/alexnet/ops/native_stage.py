@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from alexnet.native.build import library
 from alexnet.ops.eager import is_eager
 from alexnet.ops.parts import Stage
+from alexnet.ops.pointers import pointers
 from alexnet.ops.pooling import pooled_side
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
@@ -111,6 +112,5 @@ def _describe(x: Tensor, parts: Stage) -> _Stage:
 def _call(function: str, stage: _Stage, *tensors: Tensor | None) -> None:
     native = library("stage", threads=True)
     assert native is not None
-    pointers = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
-    if not getattr(native, function)(ctypes.byref(stage), *pointers):
+    if not getattr(native, function)(ctypes.byref(stage), *pointers(*tensors)):
         raise MemoryError(f"no memory for {function}")
