@@ -125,7 +125,7 @@ def is_running(process: int) -> bool:
 def test_killed_at_any_moment(slow_source, slow_undisturbed, tmp_path):
     """No image is lost or there twice, nothing half-written stays, and no worker outlives us."""
     out, moments = tmp_path / "set", random.Random(7)
-    for made in (0, 1, 2, 3):
+    for made in (0, 1, 3, 4):
         process = subprocess.Popen(
             command(slow_source, out, workers=2), stderr=subprocess.DEVNULL, stdout=subprocess.PIPE
         )
