@@ -178,7 +178,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the state of a run is saved. Every epoch ends with a checkpoint in any case."""
+    """When the state of a run is saved, beside ends of epochs (`training.loop.Saving`)."""
 
     every_steps: int | None = None
     every_minutes: float = 10.0

@@ -109,7 +109,7 @@ def train_loop(state: State, around: Surroundings) -> None:
     first = state.position.step
     if around.pause_step is not None and around.pause_step <= first < last_step:
         raise PausedRunError  # a run that was stopped between saving and saying so
-    last_save = time.monotonic()
+    saving = Saving(around, first)
     ahead = training_batches(feed, first, last_step, config.data.workers)
     with closing(ahead), Meter("training", last_step, start=first) as meter:
         batches = on_device(ahead, around.world.device)
@@ -136,10 +136,10 @@ def train_loop(state: State, around: Surroundings) -> None:
                 _validate(state, around, meter, last_step)
                 if around.watch:
                     around.watch.look(meter, end_of_epoch=True)
-            stop, save = agreement.ask(bool(around.stop), _is_due(config, last_save))
-            if end_of_epoch or _is_step_to_save(config, step) or save or stop:
-                _save(state, around)
-                last_save = time.monotonic()
+            is_time = around.world.is_first and saving.is_time(step, end_of_epoch)
+            stop, save = agreement.ask(bool(around.stop), is_time)
+            if save or stop or step == around.pause_step:
+                saving.save(state)
             meter.advance()
             if stop and step < last_step:
                 agreement.finish()
@@ -151,6 +151,8 @@ def train_loop(state: State, around: Surroundings) -> None:
                 agreement.finish()
                 raise PausedRunError
     agreement.finish()
+    if saving.step != state.position.step:
+        saving.save(state)
 
 
 @dataclass(frozen=True)
@@ -285,22 +287,43 @@ def _validate(state: State, around: Surroundings, meter: Meter, last_step: int) 
     )
 
 
-def _save(state: State, around: Surroundings) -> None:
-    state.position = replace(state.position, metrics_bytes=around.metrics.length)
-    tensors = state.tensors(keep=around.world.is_first)
-    if around.world.is_first:
-        save_checkpoint(around.checkpoint_folder, state.position, tensors)
+class Saving:
+    """Saves the state of a run, and knows when to.
 
+    The end of an epoch of a small set comes every few seconds, while the full network's state is
+    half a gigabyte. So an epoch's end is passed over until what could be lost is `_WORTH` times
+    what saving takes.
 
-def _is_step_to_save(config: Config, step: int) -> bool:
-    every = config.checkpoint.every_steps
-    return every is not None and step % every == 0
+    Attributes:
+        step: that was saved last, or where the run began.
+    """
 
+    _WORTH = 10
 
-def _is_due(config: Config, last_save: float) -> bool:
-    if config.checkpoint.every_steps is not None:
-        return False
-    return time.monotonic() - last_save >= 60.0 * config.checkpoint.every_minutes
+    def __init__(self, around: Surroundings, step: int) -> None:
+        self._around = around
+        self._config = around.config.checkpoint
+        self._seconds = 0.0
+        self._last = time.monotonic()
+        self.step = step
+
+    def is_time(self, step: int, end_of_epoch: bool) -> bool:
+        """Whether to save after this step."""
+        if self._config.every_steps is not None:
+            return end_of_epoch or step % self._config.every_steps == 0
+        since = time.monotonic() - self._last
+        least = self._WORTH * self._seconds if end_of_epoch else 60.0 * self._config.every_minutes
+        return since >= least
+
+    def save(self, state: State) -> None:
+        """Save it now; all processes of a run must do so together."""
+        began, around = time.monotonic(), self._around
+        state.position = replace(state.position, metrics_bytes=around.metrics.length)
+        tensors = state.tensors(keep=around.world.is_first)
+        if around.world.is_first:
+            save_checkpoint(around.checkpoint_folder, state.position, tensors)
+        self.step, self._last = state.position.step, time.monotonic()
+        self._seconds = self._last - began
 
 
 def _moment(state: State, around: Surroundings) -> Moment:
