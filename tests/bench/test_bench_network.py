@@ -5,13 +5,14 @@ import time
 import pytest
 import torch
 
-from alexnet.bench import network, turns
+from alexnet.bench import network
 from alexnet.bench.best import Way, fastest
 from alexnet.bench.ceilings import inference_operations, training_operations
 from alexnet.bench.measure import Share, interleaved, table
 from alexnet.bench.network import NetworkPlan, bench_inference, bench_training
 from alexnet.bench.peers import OnBytes, one_tower, stock_translation
 from alexnet.bench.turns import Turn
+from alexnet.evaluation import inference
 from alexnet.model.changes import resized
 from alexnet.model.layers import layer_table
 from alexnet.model.network import AlexNet
@@ -52,7 +53,7 @@ def test_operations_of_a_step() -> None:
 
 def test_rows_and_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "matmul_ceiling", lambda *given: lambda: 1e12)
-    monkeypatch.setattr(turns, "choose_forms", lambda *given: {})  # takes seconds, once
+    monkeypatch.setattr(inference, "choose_forms", lambda *given: {})  # takes seconds, once
     plan = NetworkPlan("paper", peers=False, batch_size=1, steps=1, rounds=2)
     world = make_world("cpu", "fp32")
     (training,) = bench_training(plan, world)
@@ -98,7 +99,7 @@ def test_every_peer_has_its_row(variant: str, row: str, monkeypatch: pytest.Monk
 
 
 def test_images_are_as_large_as_the_variant_wants(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "choose_forms", lambda *given: {})
+    monkeypatch.setattr(inference, "choose_forms", lambda *given: {})
     variant, world = resized(VARIANTS["caffe"], 1 / 32), make_world("cpu", "fp32")
     assert variant.image_size == 227
     plan = NetworkPlan("caffe", peers=False, batch_size=1, steps=1, rounds=1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from alexnet.bench.measure import Contender
 from alexnet.config import OptimizerConfig
-from alexnet.model.forms import choose_forms, use_forms
+from alexnet.evaluation.inference import use_fastest_forms
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import Variant
 from alexnet.parallel.world import World, finish
@@ -66,9 +66,9 @@ def usual_batch_size(world: World) -> int:
 
 def our_network(variant: Variant, world: World, num_classes: int = 1000) -> AlexNet:
     """Our network as a run makes it: channels last, its convolutions in their fastest forms."""
-    model: AlexNet = AlexNet(variant, num_classes).to(world.device)
+    model: AlexNet = AlexNet(variant, num_classes)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    use_forms(model, choose_forms(model, world.dtype))
+    use_fastest_forms(model, world)
     return model
 
 
