@@ -136,9 +136,9 @@ def train_loop(state: State, around: Surroundings) -> None:
                 _validate(state, around, meter, last_step)
                 if around.watch:
                     around.watch.look(meter, end_of_epoch=True)
-            is_time = around.world.is_first and saving.is_time(step, end_of_epoch)
+            is_time = around.world.is_first and saving.is_time(end_of_epoch)
             stop, save = agreement.ask(bool(around.stop), is_time)
-            if save or stop or step == around.pause_step:
+            if save or stop or saving.is_set(step, end_of_epoch) or step == around.pause_step:
                 saving.save(state)
             meter.advance()
             if stop and step < last_step:
@@ -307,10 +307,15 @@ class Saving:
         self._last = time.monotonic()
         self.step = step
 
-    def is_time(self, step: int, end_of_epoch: bool) -> bool:
-        """Whether to save after this step."""
+    def is_set(self, step: int, end_of_epoch: bool) -> bool:
+        """Whether the user has set that this step is saved; the same in every process."""
+        every = self._config.every_steps
+        return every is not None and (end_of_epoch or step % every == 0)
+
+    def is_time(self, end_of_epoch: bool) -> bool:
+        """Whether the clock says so, where the user has set no steps."""
         if self._config.every_steps is not None:
-            return end_of_epoch or step % self._config.every_steps == 0
+            return False
         since = time.monotonic() - self._last
         least = self._WORTH * self._seconds if end_of_epoch else 60.0 * self._config.every_minutes
         return since >= least
