@@ -14,12 +14,11 @@ import argparse
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from search_quality import swept
+from search_quality import error_of, swept, train_line
 
 RATES = [0.00125 * 2**power for power in range(7)]  # 0.00125 to 0.08
 
@@ -29,22 +28,10 @@ def error(options: argparse.Namespace, folder: Path, rate: float, seed: int) -> 
     out, done = folder / f"{rate:g}-{seed}", folder / f"{rate:g}-{seed}.done"
     if not done.exists():
         shutil.rmtree(out, ignore_errors=True)
-        command = [sys.executable, "-m", "alexnet", "train", options.data]
-        command += [
-            "--epochs",
-            str(options.epochs),
-            "--seed",
-            str(seed),
-            "--out",
-            str(out),
-            *options.settings,
-        ]
-        ended = subprocess.run([*command, "--set", f"optimizer.lr={rate}"], check=False)
+        command = [*train_line(options, out, seed), "--set", f"optimizer.lr={rate}"]
+        ended = subprocess.run(command, check=False)
         done.write_text(str(ended.returncode), encoding="utf-8")
-    result = out / "result.json"
-    if not result.exists():
-        return 1.0
-    return float(json.loads(result.read_text(encoding="utf-8"))["top1_error"])
+    return error_of(out) if (out / "result.json").exists() else 1.0
 
 
 def judged(name: str, epochs: int, errors: dict[float, list[float]], lr: float) -> dict[str, Any]:

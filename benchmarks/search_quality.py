@@ -79,9 +79,14 @@ def trained_again(options: argparse.Namespace, out: Path, point: dict[str, Any],
         return
     shutil.rmtree(out, ignore_errors=True)
     changes = [word for change in assignments(point) for word in ("--set", change)]
+    subprocess.run([*train_line(options, out, seed), *changes, "--json"], check=True)
+
+
+def train_line(options: argparse.Namespace, out: Path, seed: int) -> list[str]:
+    """The beginning of every `alexnet train` of a data set."""
+    alexnet = [sys.executable, "-m", "alexnet", "train", options.data]
     rule = ["--epochs", str(options.epochs), "--seed", str(seed), "--out", str(out)]
-    command = [sys.executable, "-m", "alexnet", "train", options.data, *rule]
-    subprocess.run([*command, *options.settings, *changes, "--json"], check=True)
+    return [*alexnet, *rule, *options.settings]
 
 
 def ranking(study: Study) -> list[Trial]:
@@ -147,16 +152,16 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
     folder = options.out / options.name
     study = open_study(folder / "study")
     ranked = ranking(study)
-    trials = study.ledger().trials()
+    trials = [trial for trial in study.ledger().trials() if trial.scores]
     runs = {t.number: folder / "study" / "trials" / f"{t.number:04d}" / "run" for t in trials}
     last = len(study.plan.rungs) - 1
     final = {trial.number: trial.scores[last].error for trial in ranked}
     winner = ranked[0]
     default_error = final[0] if 0 in final else error_of(folder / "default")
-    images = json.loads((runs[0] / "data.json").read_text())["validation_images"]
+    data = json.loads((runs[0] / "data.json").read_text())
     test = json.loads((folder / "range.json").read_text())
     # The sweep is judged anew, by the rule of now; what it said then stays beside.
-    classes = len(json.loads((runs[0] / "data.json").read_text())["classes"])
+    classes = len(data["classes"])
     now = judge_sweep(test["rates"], test["losses"], test["updates"], classes).suggested
     again = repeated(folder)
     best_lr = winner.point["optimizer.lr"]
@@ -171,9 +176,9 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
         "compared_after_epochs": study.plan.rungs,
         "share_of_full": study.plan.share(),
         "model": {"width": study.config.model.width, "image_size": study.config.model.image_size},
-        "validation_images": images,
+        "validation_images": data["validation_images"],
         "best_error": final[winner.number],
-        "best_error_interval": wilson_interval(final[winner.number], images),
+        "best_error_interval": wilson_interval(final[winner.number], data["validation_images"]),
         "default_error": default_error,
         "default_over_best": default_error / max(final[winner.number], 1e-9),
         "repeated_with_other_seeds": again,

@@ -227,6 +227,7 @@ def test_the_steps_that_are_set_are_saved(image_folder: Path, tmp_path: Path) ->
     assert saved == ["step-00000006", "step-00000008"]
 
 
+@pytest.mark.slow
 def test_a_hung_rank_is_noticed(image_folder: Path, tmp_path: Path) -> None:
     """One process is frozen; the other says so in one line once its patience has ended."""
     run = new_run(image_folder, tmp_path / "run", "train.timeout_seconds=15")
