@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.tuning.halving import Plan, Score, Trial, best, hopeless, next_job, rungs_of
+from alexnet.tuning.halving import (
+    Plan,
+    Score,
+    Trial,
+    best,
+    hopeless,
+    next_job,
+    rungs_of,
+    shown_epochs,
+)
 
 FAILED = Score(1.0, 0.0)
 
@@ -103,13 +112,27 @@ def test_a_third_of_the_work_or_less() -> None:
     assert plan.rungs == (4, 13, 38)
     assert plan.epochs() == 30 * 4 + 10 * 9 + 3 * 25
     assert plan.share() == pytest.approx(285 / 1140)
+    assert plan.evaluations() == plan.epochs()
+    assert all(Plan(30, rungs_of(epochs)).share() < 0.34 for epochs in range(1, 100))
 
 
-def test_short_trainings_have_fewer_rungs() -> None:
-    assert rungs_of(1) == (1,)
-    assert rungs_of(3) == (1, 3)
+def test_short_trainings_are_compared_within_an_epoch() -> None:
+    assert rungs_of(1) == pytest.approx((1 / 9, 1 / 3, 1))
+    assert rungs_of(2) == pytest.approx((1 / 3, 1, 2))
+    assert rungs_of(3) == pytest.approx((1 / 3, 1, 3))
     assert rungs_of(6) == (1, 2, 6)
     assert rungs_of(18) == (2, 6, 18)
+    assert [shown_epochs(epochs) for epochs in rungs_of(1)] == ["0.11", "0.33", "1"]
+
+
+@pytest.mark.parametrize(("rungs", "expected"), [((1 / 3, 1, 3), (1, 1, 2)), ((0.5, 2.5), (1, 3))])
+def test_evaluations_are_those_at_epochs_and_at_rungs(
+    rungs: tuple[float, ...], expected: tuple[int, ...]
+) -> None:
+    """0.5, then 1, 2 and 2.5."""
+    plan = Plan(9, rungs)
+    places = [plan.places(rung) for rung in range(len(rungs))]
+    assert plan.evaluations() == sum(p * n for p, n in zip(places, expected, strict=True))
 
 
 def test_hopeless_trials_are_those_that_enough_others_have_passed() -> None:

@@ -81,7 +81,7 @@ class Surroundings:
     metrics: MetricsLog
     stop: StopRequest
     watch: Watch | None = None
-    pause_step: int | None = None  # the end of an epoch; save and leave there
+    pause_step: int | None = None  # validate, save and leave there
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
@@ -118,7 +118,8 @@ def train_loop(state: State, around: Surroundings) -> None:
             last = _step(state, batches, now, around, clock)
             step = state.position.step + 1
             end_of_epoch = step % feed.steps_per_epoch == 0 or step == last_step
-            is_to_log = step % config.train.log_every_steps == 0 or end_of_epoch
+            is_pause = step == around.pause_step
+            is_to_log = step % config.train.log_every_steps == 0 or end_of_epoch or is_pause
             if is_to_log:
                 with clock.training():
                     finish(around.world.device)  # steps that a GPU still works on take time, too
@@ -132,13 +133,14 @@ def train_loop(state: State, around: Surroundings) -> None:
                     known = around.watch.worst if around.watch else None
                     alarm.check(sign, state.network.whole, last.images, known)
                 meter.advance(0, _note(sign, state.position))
-            if end_of_epoch:
-                _validate(state, around, meter, last_step)
-                if around.watch:
-                    around.watch.look(meter, end_of_epoch=True)
+            is_planned = step == last_step or _ends_evaluated_epoch(step, around)
+            if is_planned or is_pause:
+                _validate(state, around, meter, is_planned)
+            if end_of_epoch and around.watch:
+                around.watch.look(meter, end_of_epoch=True)
             is_time = around.world.is_first and saving.is_time(end_of_epoch)
             stop, save = agreement.ask(bool(around.stop), is_time)
-            if save or stop or saving.is_set(step, end_of_epoch) or step == around.pause_step:
+            if save or stop or saving.is_set(step, end_of_epoch) or is_pause:
                 saving.save(state)
             meter.advance()
             if stop and step < last_step:
@@ -147,7 +149,7 @@ def train_loop(state: State, around: Surroundings) -> None:
                     f"stopped at step {step}, saved; continue with: "
                     f"alexnet train --resume {around.checkpoint_folder.parent}"
                 )
-            if step == around.pause_step and step < last_step:
+            if is_pause and step < last_step:
                 agreement.finish()
                 raise PausedRunError
     agreement.finish()
@@ -257,20 +259,25 @@ def _note(sign: Sign, position: Position) -> str:
     return f"loss {sign.loss:.3f}, {speed:.0f} images/s, waiting for data {wait:.0%}"
 
 
-def _validate(state: State, around: Surroundings, meter: Meter, last_step: int) -> None:
-    """Measure the validation error at the end of an epoch, and keep the best weights."""
+def _ends_evaluated_epoch(step: int, around: Surroundings) -> bool:
+    epoch, rest = divmod(step, around.feed.steps_per_epoch)
+    return rest == 0 and epoch % around.config.train.evaluate_every_epochs == 0
+
+
+def _validate(state: State, around: Surroundings, meter: Meter, is_planned: bool) -> None:
+    """Measure the validation error, and keep the best weights.
+
+    What is not planned, at a pause, does not count for the schedule: a pause changes no run.
+    """
     position = state.position
-    epoch = -(-position.step // around.feed.steps_per_epoch)
-    is_last = position.step == last_step
-    if epoch % around.config.train.evaluate_every_epochs and not is_last:
-        return
+    epochs = position.step / around.feed.steps_per_epoch
     measured = around.validate()
     state.network.module.train()
     error = measured.top1_error
     around.metrics.append(
         {
             "step": position.step,
-            "epoch": position.step / around.feed.steps_per_epoch,
+            "epoch": epochs,
             "split": "val",
             "loss": measured.loss,
             "top1_error": error,
@@ -280,9 +287,12 @@ def _validate(state: State, around: Surroundings, meter: Meter, last_step: int) 
     if position.best_error is None or error < position.best_error:
         around.keep_best()
         position = replace(position, best_error=error)
-    state.position = replace(position, validation_errors=[*position.validation_errors, error])
+    if is_planned:
+        errors = [*position.validation_errors, error]
+        position = replace(position, validation_errors=errors)
+    state.position = position
     meter.say(
-        f"epoch {epoch}: validation loss {measured.loss:.3f}, top-1 error {error:.2%} "
+        f"epoch {round(epochs, 2):g}: validation loss {measured.loss:.3f}, top-1 error {error:.2%} "
         f"({measured.images} images), {duration(position.train_seconds)} of training"
     )
 

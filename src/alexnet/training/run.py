@@ -1,6 +1,7 @@
 """A run from beginning to end: its directory, its data, the loop, the final measurement."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -134,12 +135,14 @@ def _continue(
             ) from error
 
 
-def take_on(run: Path, epochs: int, data: Data | None = None) -> Data:
+def take_on(run: Path, epochs: float, data: Data | None = None) -> Data:
     """Train a run until so many epochs are done and pause there, or to its end if that is earlier.
+
+    It is evaluated where it pauses, and goes on as if it had not.
 
     Args:
         run: its directory.
-        epochs: where to pause.
+        epochs: where to pause; a share of an epoch is rounded down to whole steps, at least one.
         data: its images, if another run with the same images has decoded them.
 
     Returns:
@@ -156,7 +159,7 @@ def take_on(run: Path, epochs: int, data: Data | None = None) -> Data:
             try:
                 _run(run, config, world, data=data, pause_epochs=epochs)
             except PausedRunError:
-                say(f"paused after {epochs} epochs")
+                say(f"paused after {epochs:.3g} epochs")
     return data
 
 
@@ -167,7 +170,7 @@ def _run(
     layout: str = "auto",
     enough: Callable[[], bool] | None = None,
     data: Data | None = None,
-    pause_epochs: int | None = None,
+    pause_epochs: float | None = None,
 ) -> dict[str, Any]:
     began = time.monotonic()
     data = data or load_data(config, world)
@@ -196,7 +199,7 @@ def _run(
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
-            pause_step=None if pause_epochs is None else pause_epochs * feed.steps_per_epoch,
+            pause_step=_step_of(pause_epochs, feed.steps_per_epoch),
             watch=_watch(run, config, world, data, network, feed),
         )
         _announce(run, config, world, data, network)
@@ -213,6 +216,12 @@ def _run(
     if stop.received and pause_epochs is not None:
         raise InterruptedRunError(f"stopped, {run} is finished")  # others would come after it
     return result
+
+
+def _step_of(epochs: float | None, steps_per_epoch: int) -> int | None:
+    if epochs is None:
+        return None
+    return max(1, math.floor(epochs * steps_per_epoch + 1e-6))  # a third of 9 steps is not 2.99
 
 
 def _report(run: Path, best: Network, config: Config, measured: Evaluation, data: Data) -> None:

@@ -8,6 +8,7 @@ certain, whatever the unfinished ones will bring. So the trials that reach each 
 on the number of workers, and nothing waits that could be trained.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -56,23 +57,31 @@ class Plan:
 
     Attributes:
         trials: at the first rung.
-        rungs: epochs at which trials are compared, rising; the last is the whole training.
+        rungs: epochs after which trials are compared, rising; the last is the whole training.
         keep: one in so many goes on to the next rung.
     """
 
     trials: int
-    rungs: tuple[int, ...]
+    rungs: tuple[float, ...]
     keep: int = 3
 
     def places(self, rung: int) -> int:
         """How many trials train to a rung; at least one to every rung."""
         return max(1, self.trials // int(self.keep**rung))
 
-    def epochs(self) -> int:
+    def epochs(self) -> float:
         """Epochs of training that the whole search takes."""
         before = (0, *self.rungs)
         return sum(
             self.places(rung) * (epochs - before[rung]) for rung, epochs in enumerate(self.rungs)
+        )
+
+    def evaluations(self) -> int:
+        """Evaluations that the whole search takes: after every epoch and at every rung."""
+        before = (0, *self.rungs)
+        return sum(
+            self.places(rung) * (math.ceil(epochs) - math.floor(before[rung]))
+            for rung, epochs in enumerate(self.rungs)
         )
 
     def share(self) -> float:
@@ -80,15 +89,21 @@ class Plan:
         return self.epochs() / (self.trials * self.rungs[-1])
 
 
-def rungs_of(epochs: int, keep: int = 3, count: int = 3) -> tuple[int, ...]:
-    """At most `count` rungs, each `keep` times the one before, the last at the end.
+def rungs_of(epochs: int, keep: int = 3, count: int = 3) -> tuple[float, ...]:
+    """`count` rungs, each about `keep` times the one before, the last at the end.
 
-    A trial is evaluated after whole epochs, so that very short trainings get fewer rungs.
+    After whole epochs, where a run is evaluated anyway; below one, at a share of it.
     """
-    rungs = [epochs]
-    while len(rungs) < count and 1 <= (lower := round(rungs[0] / keep)) < rungs[0]:
-        rungs.insert(0, lower)
+    rungs: list[float] = [epochs]
+    while len(rungs) < count:
+        lower = rungs[0] / keep
+        rungs.insert(0, round(lower) if 1 <= round(lower) < rungs[0] else lower)
     return tuple(rungs)
+
+
+def shown_epochs(epochs: float) -> str:
+    """A number of epochs as people read it."""
+    return f"{round(epochs, 2):g}"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 The halving stays ours: Optuna knows pruning, but no trial that pauses and may go on later. So each
 trial is one of Optuna's from its first epoch to the end of the study, its scores are intermediate
-values by epoch, and Optuna's tools and dashboard read them as usual. To propose a point, its
-sampler is shown the paused trials as pruned where they stand; otherwise it would take every trial
-that waits for its promotion for a bad one.
+values by epoch or rung, and Optuna's tools and dashboard read them as usual. To propose a point,
+its sampler is shown the paused trials as pruned where they stand; otherwise it would take every
+trial that waits for its promotion for a bad one.
 """
 
 import functools
@@ -68,7 +68,7 @@ class OptunaLedger:
     def __init__(
         self, folder: Path, storage: str, name: str, space: Space, seed: int, plan: Plan
     ) -> None:
-        self._space, self._seed, self._plan = space, seed, plan
+        self._space, self._seed, self._steps = space, seed, _steps(plan)
         self._shown = shown_storage(storage)
         try:
             self._storage = _open(folder, storage)
@@ -107,14 +107,14 @@ class OptunaLedger:
         """As `Ledger.report`."""
         identity = self._identity(trial)
         if not self._storage.get_trial(identity).state.is_finished():
-            epochs = self._plan.rungs[rung]
-            self._storage.set_trial_user_attr(identity, f"loss@{epochs}", score.loss)
+            step = self._steps[rung]
+            self._storage.set_trial_user_attr(identity, f"loss@{step}", score.loss)
             if failure:
                 self._storage.set_trial_user_attr(identity, "failure", failure)
-            self._storage.set_trial_intermediate_value(identity, epochs, score.error)
+            self._storage.set_trial_intermediate_value(identity, step, score.error)
             if failure:
                 self._storage.set_trial_state_values(identity, TrialState.PRUNED, [score.error])
-            elif rung + 1 == len(self._plan.rungs):
+            elif rung + 1 == len(self._steps):
                 self._storage.set_trial_state_values(identity, TrialState.COMPLETE, [score.error])
         return self._trial(self._storage.get_trial(identity))
 
@@ -141,10 +141,10 @@ class OptunaLedger:
     def _trial(self, frozen: FrozenTrial) -> Trial:
         scores = {
             rung: Score(
-                frozen.intermediate_values[epochs], frozen.user_attrs.get(f"loss@{epochs}", 1e9)
+                frozen.intermediate_values[step], frozen.user_attrs.get(f"loss@{step}", 1e9)
             )
-            for rung, epochs in enumerate(self._plan.rungs)
-            if epochs in frozen.intermediate_values
+            for rung, step in enumerate(self._steps)
+            if step in frozen.intermediate_values
         }
         return Trial(
             frozen.number,
@@ -177,6 +177,15 @@ class OptunaLedger:
             else FloatDistribution(d.low, d.high, log=d.log)
             for d in self._space
         }
+
+
+def _steps(plan: Plan) -> tuple[int, ...]:
+    """Where the trials' scores stand: at their epochs, or by rung where these are not whole.
+
+    Optuna counts steps in whole numbers.
+    """
+    whole = tuple(round(epochs) for epochs in plan.rungs)
+    return whole if whole == plan.rungs else tuple(range(len(plan.rungs)))
 
 
 def _open(folder: Path, storage: str) -> optuna.storages.BaseStorage:

@@ -11,7 +11,7 @@ import numpy as np
 from alexnet.evaluation.plots import svg
 from alexnet.files import write_text
 from alexnet.training.metrics import read_metrics
-from alexnet.tuning.halving import Trial, best
+from alexnet.tuning.halving import Trial, best, shown_epochs
 from alexnet.tuning.ledger import trial_folder
 from alexnet.tuning.space import Space
 from alexnet.tuning.study import Study, epochs_trained, has_optuna
@@ -94,7 +94,7 @@ def write_page(study: Study, trials: Sequence[Trial]) -> Path:
         curves=svg(_curves(study, trials, winner), "curves", "Validation error over the epochs"),
         importance=list(shares.items()),
         how=how,
-        rungs=study.plan.rungs,
+        rungs=[shown_epochs(epochs) for epochs in study.plan.rungs],
         keys=[dimension.key for dimension in study.space],
         rows=[
             {
@@ -120,14 +120,14 @@ def verdict(study: Study, trials: Sequence[Trial]) -> str:
     rung = max(winner.scores)
     words = (
         f"Trial {winner.number} is the best of {len(trials)}: top-1 error "
-        f"{winner.scores[rung].error:.2%} after {study.plan.rungs[rung]} epochs"
+        f"{winner.scores[rung].error:.2%} after {shown_epochs(study.plan.rungs[rung])} epochs"
     )
     first = next((t for t in trials if t.number == 0 and 0 in t.scores), None)
     if first is not None:
         reached = max(first.scores)
         words += (
             f"; the defaults (trial 0) came to {first.scores[reached].error:.2%} at epoch "
-            f"{study.plan.rungs[reached]}"
+            f"{shown_epochs(study.plan.rungs[reached])}"
         )
     share = share_of_full(study, trials)
     return f"{words}. The search took {share:.0%} of training every trial to the end."

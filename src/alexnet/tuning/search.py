@@ -19,7 +19,7 @@ from alexnet.training.data import load_data
 from alexnet.training.metrics import finite
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs, read_duration
-from alexnet.tuning.halving import Plan, best, rungs_of
+from alexnet.tuning.halving import Plan, best, rungs_of, shown_epochs
 from alexnet.tuning.joining import Asked, check_asked
 from alexnet.tuning.page import command_line, importance, share_of_full, verdict, write_page
 from alexnet.tuning.range_test import RangeTest, range_test, save_plot
@@ -132,10 +132,10 @@ def _new(out: Path, config: Config, asked: Asked, workers: int) -> Study:
         budget=asked.budget,
     )
     check_asked(study, asked)  # another worker may have made it in the meantime
+    places = ", ".join(map(shown_epochs, study.plan.rungs))
     say(
-        f"{study.plan.trials} trials of {config.train.epochs} epochs, compared after "
-        f"{', '.join(map(str, study.plan.rungs))}: {study.plan.share():.0%} of the work of "
-        "training them all"
+        f"{study.plan.trials} trials of {config.train.epochs} epochs, compared after {places}: "
+        f"{study.plan.share():.0%} of the work of training them all"
     )
     return study
 
@@ -153,16 +153,21 @@ def trials_within(config: Config, seconds: float, full: bool = False) -> int:
     """
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     costs = measure_costs(config, source)
-    steps = -(-len(source.train) // config.train.batch_size)
-    epoch = steps * costs.step + len(source.validation) * costs.validation_image
+    training = -(-len(source.train) // config.train.batch_size) * costs.step  # of an epoch
+    evaluation = len(source.validation) * costs.validation_image
     rungs = (config.train.epochs,) if full else rungs_of(config.train.epochs)
+
+    def duration(trials: int) -> float:
+        plan = Plan(trials, rungs)
+        return plan.epochs() * training + plan.evaluations() * evaluation
+
     count = 0
-    while Plan(count + 1, rungs).epochs() * epoch <= _MARGIN * seconds:
+    while duration(count + 1) <= _MARGIN * seconds:
         count += 1
     if count < _FEWEST:
         raise UserError(
-            f"only {count} trials of {config.train.epochs} epochs of {epoch:.0f} s fit into the "
-            "budget; give more time, fewer --epochs or a smaller model.image_size"
+            f"only {count} trials of {config.train.epochs} epochs of {training + evaluation:.0f} s "
+            "fit into the budget; give more time, fewer --epochs or a smaller model.image_size"
         )
     return count
 

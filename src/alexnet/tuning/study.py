@@ -25,7 +25,17 @@ from alexnet.progress import say
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.training.metrics import read_metrics
-from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job, rungs_of
+from alexnet.tuning.halving import (
+    Job,
+    Plan,
+    Score,
+    Trial,
+    best,
+    hopeless,
+    next_job,
+    rungs_of,
+    shown_epochs,
+)
 from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import Space, assignments, configured, point_of, space_around
 from alexnet.tuning.storage import lasting_storage, shown_storage
@@ -109,15 +119,14 @@ def create_study(
         budget: the time that `trials` follows from, if it does; kept to be known again.
 
     Raises:
-        UserError: the folder is something else, the storage cannot be opened, or trials would not
-            be evaluated where they are compared. No study is left behind then.
+        UserError: the folder is something else, or the storage cannot be opened. No study is left
+            behind then.
     """
     if (folder / "study.json").exists():
         return open_study(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / "lock").exists():
         raise _no_study(folder)
     plan = Plan(trials, (config.train.epochs,) if full else rungs_of(config.train.epochs))
-    _check_evaluations(config, plan)
     if storage == "auto":
         storage = "journal" if has_optuna() else "folder"
     name = f"alexnet-{uuid.uuid4().hex}"
@@ -134,15 +143,6 @@ def create_study(
 
 def _no_study(folder: Path) -> UserError:
     return UserError(f"{folder} exists already and is no study; choose another --out")
-
-
-def _check_evaluations(config: Config, plan: Plan) -> None:
-    every = config.train.evaluate_every_epochs
-    if any(epochs % every for epochs in plan.rungs[:-1]):
-        raise UserError(
-            f"train.evaluate_every_epochs={every} leaves trials without an error where they are "
-            f"compared, after {', '.join(map(str, plan.rungs[:-1]))} epochs; leave it out"
-        )
 
 
 def _write(study: Study) -> None:
@@ -264,7 +264,7 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Dat
     failure = None
     try:
         data = advance(run, configured(study.config, trial.point), epochs, data)
-        score = scores_so_far(run, epochs)
+        score = scores_so_far(run)
     except InterruptedRunError:
         raise InterruptedRunError(
             f"stopped in trial {trial.number}, saved; go on with: {going_on(study)}"
@@ -281,7 +281,8 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Dat
                 _forget(study, other, keep_weights=other == best(trials))
         _write_history(study, trial, time.monotonic() - began)
     word = failure or f"top-1 error {score.error:.2%}"
-    say(f"trial {trial.number} at epoch {epochs}: {word}; {' '.join(assignments(trial.point))}")
+    changes = " ".join(assignments(trial.point))
+    say(f"trial {trial.number} at epoch {shown_epochs(epochs)}: {word}; {changes}")
     say(progress(study, trials))
     return data
 
@@ -316,15 +317,16 @@ def epochs_trained(study: Study, trials: Sequence[Trial]) -> float:
 
 def progress(study: Study, trials: list[Trial]) -> str:
     """How far the study is, and the best so far, in a line."""
-    done = round(epochs_trained(study, trials))
-    line = f"tuning: {done} of {study.plan.epochs()} epochs, {len(trials)} trials begun"
+    done, planned = shown_epochs(epochs_trained(study, trials)), shown_epochs(study.plan.epochs())
+    line = f"tuning: {done} of {planned} epochs, {len(trials)} trials begun"
     leader = best(trials)
     if leader is None:
         return line
     rung = max(leader.scores)
     return (
-        f"{line}; best so far {leader.scores[rung].error:.2%} after {study.plan.rungs[rung]} of "
-        f"{study.plan.rungs[-1]} epochs (trial {leader.number})"
+        f"{line}; best so far {leader.scores[rung].error:.2%} after "
+        f"{shown_epochs(study.plan.rungs[rung])} of {study.plan.rungs[-1]} epochs "
+        f"(trial {leader.number})"
     )
 
 

@@ -1,5 +1,6 @@
 """A trial is a run like any other, taken on a few epochs at a time."""
 
+import math
 from pathlib import Path
 
 from alexnet.config import Config
@@ -9,10 +10,10 @@ from alexnet.training.data import Data
 from alexnet.training.directory import create_run
 from alexnet.training.metrics import read_metrics
 from alexnet.training.run import take_on
-from alexnet.tuning.halving import Score
+from alexnet.tuning.halving import Score, shown_epochs
 
 
-def advance(run: Path, config: Config, epochs: int, data: Data | None) -> Data:
+def advance(run: Path, config: Config, epochs: float, data: Data | None) -> Data:
     """Train a run until so many epochs are done, from wherever it is; its images, for the next one.
 
     Args:
@@ -34,8 +35,8 @@ def advance(run: Path, config: Config, epochs: int, data: Data | None) -> Data:
     return data
 
 
-def scores_so_far(run: Path, epochs: int) -> Score:
-    """The best validation error of the first so many epochs, and its loss.
+def scores_so_far(run: Path, epochs: float = math.inf) -> Score:
+    """The best validation error so far, or of the first so many epochs, and its loss.
 
     The weights that a run gives its user are those of its best evaluation.
 
@@ -48,6 +49,6 @@ def scores_so_far(run: Path, epochs: int) -> Score:
         if row["split"] == "val" and row["epoch"] <= epochs + 1e-9
     ]
     if not rows:
-        raise UserError(f"{run} has no evaluation within {epochs} epochs")
+        raise UserError(f"{run} was never evaluated within {shown_epochs(epochs)} epochs")
     scores = [(row["top1_error"], 1e9 if row["loss"] is None else row["loss"]) for row in rows]
     return Score(*min(scores))
