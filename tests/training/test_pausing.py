@@ -1,4 +1,4 @@
-"""A run that is taken on a few epochs at a time, and asked to stop at the end of one."""
+"""A run that is taken on a few epochs at a time, or less, and asked to stop at the end of one."""
 
 import signal
 from pathlib import Path
@@ -8,8 +8,10 @@ import pytest
 
 from alexnet.errors import InterruptedRunError
 from alexnet.training import run as training_run
+from alexnet.training.checkpoint import load_checkpoint
 from alexnet.training.choices import resolve_config
 from alexnet.training.directory import create_run
+from alexnet.training.metrics import read_metrics
 from alexnet.training.run import take_on
 
 _TINY = (
@@ -38,3 +40,33 @@ def test_a_stop_during_the_validation_before_a_pause_is_obeyed(
             take_on(run, epochs, data)
     assert (run / "result.json").exists() == (epochs == 3)
     take_on(run, epochs, data)  # nothing is left to do
+
+
+def test_a_pause_anywhere_is_evaluated_and_changes_nothing(
+    image_folder: Path, tmp_path: Path
+) -> None:
+    """Within an epoch, and after one that the user wants no evaluation of; not for a plateau."""
+    hasty = (
+        "train.evaluate_every_epochs=2",
+        "schedule.kind=plateau",
+        "schedule.patience=1",
+        "train.batch_size=6",
+    )
+    config = resolve_config(str(image_folder), None, (*_TINY, *hasty))
+    whole, paused = (create_run(config, tmp_path / name) for name in ("whole", "paused"))
+    data = take_on(whole, 3)
+    for epochs in (0.01, 1 / 3, 1, 3):
+        take_on(paused, epochs, data)
+    steps = load_checkpoint(whole / "checkpoints")[0].step // 3
+    evaluated = [row["step"] for row in validations(paused)]
+    assert evaluated == [1, steps // 3, steps, 2 * steps, 3 * steps]
+    assert [row["step"] for row in validations(whole)] == [2 * steps, 3 * steps]
+    (one, weights), (other, same) = (load_checkpoint(r / "checkpoints") for r in (whole, paused))
+    assert one.validation_errors == other.validation_errors
+    assert weights.keys() == same.keys()
+    assert all(weights[name].equal(same[name]) for name in weights if name != "sums")
+    assert other.best_error == min(row["top1_error"] for row in validations(paused))
+
+
+def validations(run: Path) -> list[dict[str, Any]]:
+    return [row for row in read_metrics(run / "metrics.jsonl") if row["split"] == "val"]

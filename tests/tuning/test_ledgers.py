@@ -70,6 +70,27 @@ def _check_what_is_written(make: Callable[[Path], Ledger], tmp_path: Path) -> No
     assert make(tmp_path).trials()[0].scores[2] == Score(0.3, 0.9)
 
 
+@pytest.mark.parametrize(
+    ("rungs", "steps"), [((1, 3, 9), [1, 3, 9]), ((1 / 9, 1 / 3, 1), [0, 1, 2])]
+)
+def test_optuna_counts_epochs_or_rungs(
+    rungs: tuple[float, ...], steps: list[int], tmp_path: Path
+) -> None:
+    optuna_ledger = pytest.importorskip("alexnet.tuning.optuna_ledger")
+    import optuna
+
+    url = f"sqlite:///{tmp_path}/study.db"
+    ledger = optuna_ledger.OptunaLedger(tmp_path, url, "test", SPACE, 0, Plan(3, rungs))
+    scores = {rung: Score(0.5 - rung / 10, 1.0) for rung in range(3)}
+    trial = ledger.new(FIRST)
+    for rung, score in scores.items():
+        trial = ledger.report(ledger.set_target(trial, rung), rung, score)
+    assert trial.scores == scores
+    seen = optuna.load_study(study_name="test", storage=url).trials[0]
+    assert sorted(seen.intermediate_values) == steps
+    assert seen.value == scores[2].error
+
+
 def test_optuna_learns_from_paused_trials(tmp_path: Path) -> None:
     """The error is the distance of the rate from a hidden best: late trials are nearer to it."""
     ledger = _journal(tmp_path)

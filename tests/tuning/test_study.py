@@ -274,10 +274,10 @@ def test_a_password_is_not_shown() -> None:
         assert shown_storage(open_to_all) == open_to_all
 
 
-def test_trials_must_be_evaluated_where_they_are_compared(
-    image_folder: Path, tmp_path: Path
-) -> None:
-    rare = (*_QUICK, "train.epochs=6", "train.evaluate_every_epochs=5")
-    with pytest.raises(UserError, match="after 1, 2 epochs; leave it out"):
-        make(image_folder, tmp_path / "study", assignments=rare)
-    assert not (tmp_path / "study").exists()
+def test_trials_of_one_epoch_are_compared_within_it(image_folder: Path, tmp_path: Path) -> None:
+    """Wherever the user wants a run evaluated."""
+    rare = (*_QUICK, "train.evaluate_every_epochs=5", "train.batch_size=2")
+    made = make(image_folder, tmp_path / "study", assignments=rare, trials=9)
+    trials = open_study(tmp_path / "study").ledger().trials()
+    assert [sum(rung in t.scores for t in trials) for rung in range(3)] == [9, 3, 1]
+    assert made["share_of_full_training"] == pytest.approx(7 / 27, abs=0.05)

@@ -10,6 +10,7 @@ import pytest
 
 from alexnet.cli import run as command
 from alexnet.config import Config, override
+from alexnet.data.sources import open_source
 from alexnet.parallel.devices import devices_for
 from alexnet.tuning import budget, search
 from alexnet.tuning.budget import Costs
@@ -80,7 +81,7 @@ def test_a_budget_plans_the_run_and_the_study(
     assert config["train"]["epochs"] == int((0.92 * 60 - 8.39) / 4.3)
     error = call(capsys, "train", image_folder, "--budget", "1m", "--epochs", "2", code=2)
     assert "leave out --epochs" in error
-    small = ("--epochs", "2", "--budget", "20s", "--out", tmp_path / "study")
+    small = ("--epochs", "2", "--budget", "10s", "--out", tmp_path / "study")
     assert "only" in call(capsys, "tune", image_folder, *_TINY, *small, code=2)
     both = ("--trials", "3", "--budget", "20m", "--out", tmp_path / "study")
     assert "give one of them" in call(capsys, "tune", image_folder, *_TINY, *both, code=2)
@@ -143,3 +144,10 @@ def test_a_budget_counts_devices_and_full_trainings(monkeypatch: pytest.MonkeyPa
     config = override(Config(), ["train.epochs=9", "train.batch_size=2000"])
     assert search.trials_within(config, 100.0, full=True) == 10
     assert search.trials_within(config, 100.0) > 20
+    # Of one epoch, compared within it: the three trials of each nine that go on and the one that
+    # ends are evaluated again.
+    costs = Costs(0.0, 1.0, 0.0)
+    monkeypatch.setattr(search, "measure_costs", lambda *things: costs)
+    images = len(open_source(config.data.source).validation)
+    config = override(config, ["train.epochs=1"])
+    assert search.trials_within(config, 13.1 * images / 0.9) == 9
