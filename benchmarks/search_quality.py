@@ -191,7 +191,7 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
         "default_lr": default_lr,
         "range_test_lr": test["suggested_lr"],
         "range_test_over_best": test["suggested_lr"] / best_lr,
-        "range_test_seconds_note": "60 steps",
+        "range_test_steps": len(test["rates"]),
         "range_test_now": {
             "lr": now,
             "over_best": now / best_lr,

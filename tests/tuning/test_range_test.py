@@ -13,7 +13,7 @@ from alexnet.defaults import DataFacts
 from alexnet.parallel.world import make_world
 from alexnet.recipes import cifar_18, default
 from alexnet.training.data import load_data
-from alexnet.tuning.range_test import judge, range_test, save_plot, smoothed
+from alexnet.tuning.range_test import judge, range_test, save_plot, smoothed, sweep_steps
 from alexnet.tuning.setup import Bench, new_bench, train_step
 
 
@@ -47,6 +47,17 @@ def test_the_state_is_restored_to_the_bit(bench: Bench) -> None:
     train_step(bench, 2, batches[2], 0.001)
     assert all(torch.equal(moved[n], tensor) for n, tensor in bench.state.tensors().items())
     assert test.rates == sorted(test.rates)
+
+
+@pytest.mark.parametrize(("training", "sweep"), [(5, 20), (450, 20), (966, 38), (10**6, 60)])
+def test_the_test_takes_a_few_per_cent_of_the_training(training: int, sweep: int) -> None:
+    assert sweep_steps(training) == sweep
+
+
+def test_the_configured_rate_is_in_the_middle(bench: Bench) -> None:
+    rates = range_test(bench, steps=5).rates
+    assert rates[2] == pytest.approx(bench.config.optimizer.lr)
+    assert rates[4] / rates[0] == pytest.approx(10 ** (4 * 4 / 59))
 
 
 def test_the_suggestion_is_where_updates_are_healthy() -> None:

@@ -60,7 +60,7 @@ def test_a_range_test_that_diverges_says_so_in_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     diverged = judge([1e-3, 2e-3], [2.3, math.inf], [0.01, math.nan], 3)
-    monkeypatch.setattr(search, "range_test", lambda bench: diverged)
+    monkeypatch.setattr(search, "range_test", lambda bench, steps: diverged)
     monkeypatch.setattr(search, "speeds", lambda config: {16: 90.0})
     arguments = ("tune", image_folder, "--range", "--out", tmp_path, *_TINY, "--json")
     capsys.readouterr()

@@ -27,8 +27,12 @@ from alexnet.tuning.setup import Bench, train_step
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DECADES = 4.0
-_STEPS = 60
+_MOST_STEPS = 60
+_FEWEST_STEPS = 20
+_SHARE = 0.04  # of a training's steps that its test may take
+# Of the rate from step to step: four decades in 60. Fewer steps see fewer decades, for how far the
+# velocity lags behind the rate depends on it, and with it what size of update is healthy.
+_GROWTH = 10.0 ** (4.0 / 59.0)
 _SMOOTHING = 0.8
 _BREAKS_OUT = 1.3  # times the loss of guessing or the smallest so far, smoothed
 _HEALTHY_UPDATE = 2.0e-3  # amid what the best rates of four data sets asked for (docs/log.md)
@@ -56,23 +60,27 @@ class RangeTest:
     reason: str
 
 
-def range_test(bench: Bench, steps: int = _STEPS, decades: float = _DECADES) -> RangeTest:
-    """Sweep the rate over so many decades around the configured one; the state is restored after.
+def sweep_steps(training_steps: int) -> int:
+    """How many steps the test of a training of so many takes: a few per cent of them."""
+    return min(_MOST_STEPS, max(_FEWEST_STEPS, int(_SHARE * training_steps)))
+
+
+def range_test(bench: Bench, steps: int = _MOST_STEPS) -> RangeTest:
+    """Sweep the rate over some decades around the configured one; the state is restored after.
 
     Args:
         bench: weights, velocity and images; whatever they are now is put back to the bit.
-        steps: of the sweep.
-        decades: from the lowest to the highest rate.
+        steps: of the sweep; two decades need 30, four 60.
     """
     before = {name: tensor.detach().clone() for name, tensor in bench.state.tensors().items()}
     position = bench.state.position
-    low = bench.config.optimizer.lr * 10.0 ** (-decades / 2)
+    low = bench.config.optimizer.lr / _GROWTH ** ((steps - 1) / 2)
     rates, losses, updates = [], [], []
     try:
         with Meter("range test", steps) as meter:
             batches = training_batches(bench.feed, 0, steps, bench.config.data.workers)
             for step, batch in enumerate(batches):
-                rate = low * 10.0 ** (decades * step / max(1, steps - 1))
+                rate = low * _GROWTH**step
                 loss = train_step(bench, step, batch.to(bench.world.device), rate)
                 rates.append(rate)
                 losses.append(loss)

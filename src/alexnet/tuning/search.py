@@ -16,13 +16,14 @@ from alexnet.parallel.world import make_world
 from alexnet.progress import say
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
+from alexnet.training.loop import total_steps
 from alexnet.training.metrics import finite
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs, read_duration
 from alexnet.tuning.halving import Plan, best, rungs_of, shown_epochs
 from alexnet.tuning.joining import Asked, check_asked
 from alexnet.tuning.page import command_line, importance, share_of_full, verdict, write_page
-from alexnet.tuning.range_test import RangeTest, range_test, save_plot
+from alexnet.tuning.range_test import RangeTest, range_test, save_plot, sweep_steps
 from alexnet.tuning.setup import new_bench
 from alexnet.tuning.study import Study, create_study, epochs_trained, open_study, work
 
@@ -188,7 +189,7 @@ def find_range(
     config = resolve_config(data, recipe, assignments, None, init)
     world = make_world(config.train.device, config.train.precision)
     bench = new_bench(config, world, load_data(config, world))
-    test = range_test(bench)
+    test = range_test(bench, sweep_steps(total_steps(config, bench.feed.steps_per_epoch)))
     folder = out or Path("studies") / f"{Path(config.data.source).name}-range"
     folder.mkdir(parents=True, exist_ok=True)
     save_plot(test, folder / "range.png")
