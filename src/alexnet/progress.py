@@ -126,6 +126,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def shown_epochs(epochs: float) -> str:
+    """A number of epochs as `20` or `0.33`."""
+    return f"{round(epochs, 2):g}"
+
+
 @contextmanager
 def stage(title: str) -> Iterator[None]:
     """Say what begins, and how long it took once it has ended well."""

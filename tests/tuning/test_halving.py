@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.tuning.halving import (
-    Plan,
-    Score,
-    Trial,
-    best,
-    hopeless,
-    next_job,
-    rungs_of,
-    shown_epochs,
-)
+from alexnet.progress import shown_epochs
+from alexnet.tuning.halving import Plan, Score, Trial, best, hopeless, next_job, rungs_of
 
 FAILED = Score(1.0, 0.0)
 

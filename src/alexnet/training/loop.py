@@ -21,7 +21,7 @@ from alexnet.evaluation.metrics import credit
 from alexnet.parallel.agreement import Agreement
 from alexnet.parallel.layouts import Placed
 from alexnet.parallel.world import World, finish
-from alexnet.progress import Meter, duration
+from alexnet.progress import Meter, duration, shown_epochs
 from alexnet.training.alarm import Alarm, Sign, spread
 from alexnet.training.arrivals import on_device
 from alexnet.training.checkpoint import Position, save_checkpoint
@@ -292,8 +292,8 @@ def _validate(state: State, around: Surroundings, meter: Meter, is_planned: bool
         position = replace(position, validation_errors=errors)
     state.position = position
     meter.say(
-        f"epoch {round(epochs, 2):g}: validation loss {measured.loss:.3f}, top-1 error {error:.2%} "
-        f"({measured.images} images), {duration(position.train_seconds)} of training"
+        f"epoch {shown_epochs(epochs)}: validation loss {measured.loss:.3f}, top-1 error "
+        f"{error:.2%} ({measured.images} images), {duration(position.train_seconds)} of training"
     )
 
 

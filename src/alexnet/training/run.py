@@ -25,7 +25,7 @@ from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.layouts import Placed, place
 from alexnet.parallel.world import World, make_world
-from alexnet.progress import say, stage
+from alexnet.progress import say, shown_epochs, stage
 from alexnet.training.checkpoint import Position, load_checkpoint
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import Data, check_same_data, load_data
@@ -159,7 +159,7 @@ def take_on(run: Path, epochs: float, data: Data | None = None) -> Data:
             try:
                 _run(run, config, world, data=data, pause_epochs=epochs)
             except PausedRunError:
-                say(f"paused after {epochs:.3g} epochs")
+                say(f"paused after {shown_epochs(epochs)} epochs")
     return data
 
 

@@ -101,11 +101,6 @@ def rungs_of(epochs: int, keep: int = 3, count: int = 3) -> tuple[float, ...]:
     return tuple(rungs)
 
 
-def shown_epochs(epochs: float) -> str:
-    """A number of epochs as people read it."""
-    return f"{round(epochs, 2):g}"
-
-
 @dataclass(frozen=True)
 class Job:
     """What a worker does next.

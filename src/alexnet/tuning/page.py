@@ -10,8 +10,9 @@ import numpy as np
 
 from alexnet.evaluation.plots import svg
 from alexnet.files import write_text
+from alexnet.progress import shown_epochs
 from alexnet.training.metrics import read_metrics
-from alexnet.tuning.halving import Trial, best, shown_epochs
+from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.ledger import trial_folder
 from alexnet.tuning.space import Space
 from alexnet.tuning.study import Study, epochs_trained, has_optuna

@@ -13,14 +13,14 @@ from alexnet.data.sources import open_source
 from alexnet.errors import UserError
 from alexnet.parallel.devices import devices_for, visible_device
 from alexnet.parallel.world import make_world
-from alexnet.progress import say
+from alexnet.progress import say, shown_epochs
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
 from alexnet.training.loop import total_steps
 from alexnet.training.metrics import finite
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs, read_duration
-from alexnet.tuning.halving import Plan, best, rungs_of, shown_epochs
+from alexnet.tuning.halving import Plan, best, rungs_of
 from alexnet.tuning.joining import Asked, check_asked
 from alexnet.tuning.page import command_line, importance, share_of_full, verdict, write_page
 from alexnet.tuning.range_test import RangeTest, range_test, save_plot, sweep_steps

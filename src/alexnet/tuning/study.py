@@ -21,21 +21,11 @@ from typing import TextIO
 from alexnet.config import Config, from_json
 from alexnet.errors import CannotLearnError, InterruptedRunError, UserError
 from alexnet.files import write_text
-from alexnet.progress import say
+from alexnet.progress import say, shown_epochs
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.training.metrics import read_metrics
-from alexnet.tuning.halving import (
-    Job,
-    Plan,
-    Score,
-    Trial,
-    best,
-    hopeless,
-    next_job,
-    rungs_of,
-    shown_epochs,
-)
+from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job, rungs_of
 from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import Space, assignments, configured, point_of, space_around
 from alexnet.tuning.storage import lasting_storage, shown_storage

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from alexnet.config import Config
 from alexnet.errors import UserError
+from alexnet.progress import shown_epochs
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.training.directory import create_run
 from alexnet.training.metrics import read_metrics
 from alexnet.training.run import take_on
-from alexnet.tuning.halving import Score, shown_epochs
+from alexnet.tuning.halving import Score
 
 
 def advance(run: Path, config: Config, epochs: float, data: Data | None) -> Data:
