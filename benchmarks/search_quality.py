@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import geometric_mean, mean
 from typing import Any
 
+from alexnet.errors import UserError
 from alexnet.evaluation.metrics import wilson_interval
 from alexnet.training.metrics import read_metrics
 from alexnet.tuning.halving import Plan, Score, Trial, best, next_job, rungs_of
@@ -115,7 +116,8 @@ def repeated(folder: Path) -> dict[str, list[float]]:
 
 def play(runs: dict[int, Path], epochs: int, count: int) -> tuple[int | None, Plan]:
     """The trial that halving picks from curves that are known, and its plan."""
-    plan = Plan(count, rungs_of(epochs))
+    # Runs that were not paused are evaluated after whole epochs only.
+    plan = Plan(count, tuple(rung for rung in rungs_of(epochs) if rung >= 1))
     trials: list[Trial] = []
     while (job := next_job(trials, [], plan)).kind != "done":
         if job.kind == "new":
@@ -126,7 +128,7 @@ def play(runs: dict[int, Path], epochs: int, count: int) -> tuple[int | None, Pl
             trial = Trial(job.trial.number, {}, target, job.trial.scores)
         try:
             score, failure = scores_so_far(runs[trial.number], plan.rungs[trial.target]), None
-        except Exception as error:  # a run that was stopped has no evaluation so late
+        except UserError as error:  # a run that was stopped has no evaluation so late
             score, failure = Score(1.0, 1e9), str(error)
         scores = {**trial.scores, trial.target: score}
         trials = [t for t in trials if t.number != trial.number]
@@ -201,7 +203,7 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
             str(t.number): [
                 row["top1_error"]
                 for row in read_metrics(runs[t.number] / "metrics.jsonl")
-                if row["split"] == "val"
+                if row["split"] in ("val", "pause")
             ]
             for t in trials
         },

@@ -86,6 +86,14 @@ def test_the_plot_is_written(bench: Bench, tmp_path: Path) -> None:
     assert (tmp_path / "range.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_suggestion_beyond_the_rates_tried_says_so() -> None:
+    rates = np.geomspace(1e-3, 2e-3, 20).tolist()
+    for slope, suggested in ((0.1, 0.02), (1.0, 0.002), (10.0, 2e-4)):
+        test = judge(rates, [2.3] * 20, [rate * slope for rate in rates], 10)
+        assert test.suggested == pytest.approx(suggested)
+        assert ("outside the rates tried" in test.reason) == (slope != 1.0)
+
+
 def test_a_sweep_without_a_usable_update_does_not_claim_one() -> None:
     rates = np.geomspace(1e-5, 1e-1, 60).tolist()
     test = judge(rates, [2.3] * 60, [0.0] * 60, 10)

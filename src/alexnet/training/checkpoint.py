@@ -25,7 +25,7 @@ class Position:
     """Where a run is, in numbers; order, crops, noise and dropout all follow from `step`."""
 
     step: int = 0
-    validation_errors: list[float] = field(default_factory=list)  # of every evaluation
+    validation_errors: list[float] = field(default_factory=list)  # not those at pauses
     best_error: float | None = None
     metrics_bytes: int = 0  # length of metrics.jsonl that belongs to this position
     train_seconds: float = 0.0

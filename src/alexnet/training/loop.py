@@ -133,9 +133,10 @@ def train_loop(state: State, around: Surroundings) -> None:
                     known = around.watch.worst if around.watch else None
                     alarm.check(sign, state.network.whole, last.images, known)
                 meter.advance(0, _note(sign, state.position))
-            is_planned = step == last_step or _ends_evaluated_epoch(step, around)
-            if is_planned or is_pause:
-                _validate(state, around, meter, is_planned)
+            if step == last_step or _ends_evaluated_epoch(step, around):
+                _validate(state, around, meter)
+            elif is_pause:
+                _measure(state, around, meter, "pause")
             if end_of_epoch and around.watch:
                 around.watch.look(meter, end_of_epoch=True)
             is_time = around.world.is_first and saving.is_time(end_of_epoch)
@@ -264,11 +265,17 @@ def _ends_evaluated_epoch(step: int, around: Surroundings) -> bool:
     return rest == 0 and epoch % around.config.train.evaluate_every_epochs == 0
 
 
-def _validate(state: State, around: Surroundings, meter: Meter, is_planned: bool) -> None:
-    """Measure the validation error, and keep the best weights.
+def _validate(state: State, around: Surroundings, meter: Meter) -> None:
+    """Measure the validation error, for the schedule, and keep the best weights."""
+    error, position = _measure(state, around, meter, "val"), state.position
+    if position.best_error is None or error < position.best_error:
+        around.keep_best()
+        position = replace(position, best_error=error)
+    state.position = replace(position, validation_errors=[*position.validation_errors, error])
 
-    What is not planned, at a pause, does not count for the schedule: a pause changes no run.
-    """
+
+def _measure(state: State, around: Surroundings, meter: Meter, split: str) -> float:
+    """The validation error, written down; for "pause" it has no consequence for the run."""
     position = state.position
     epochs = position.step / around.feed.steps_per_epoch
     measured = around.validate()
@@ -278,23 +285,17 @@ def _validate(state: State, around: Surroundings, meter: Meter, is_planned: bool
         {
             "step": position.step,
             "epoch": epochs,
-            "split": "val",
+            "split": split,
             "loss": measured.loss,
             "top1_error": error,
             "top5_error": measured.top5_error,
         }
     )
-    if position.best_error is None or error < position.best_error:
-        around.keep_best()
-        position = replace(position, best_error=error)
-    if is_planned:
-        errors = [*position.validation_errors, error]
-        position = replace(position, validation_errors=errors)
-    state.position = position
     meter.say(
         f"epoch {shown_epochs(epochs)}: validation loss {measured.loss:.3f}, top-1 error "
         f"{error:.2%} ({measured.images} images), {duration(position.train_seconds)} of training"
     )
+    return error
 
 
 class Saving:

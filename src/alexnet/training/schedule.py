@@ -14,7 +14,7 @@ class Moment:
     step: int  # steps done
     total_steps: int
     steps_per_epoch: int
-    validation_errors: Sequence[float] = ()  # every evaluation so far, oldest first
+    validation_errors: Sequence[float] = ()  # so far, oldest first
 
     @property
     def epoch(self) -> int:

@@ -85,7 +85,7 @@ class Plan:
         )
 
     def share(self) -> float:
-        """The same, relative to training every trial to the end."""
+        """Its epochs, relative to training every trial to the end."""
         return self.epochs() / (self.trials * self.rungs[-1])
 
 

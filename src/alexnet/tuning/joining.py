@@ -7,6 +7,7 @@ from typing import Any
 
 from alexnet.config import override, setting
 from alexnet.errors import UserError
+from alexnet.progress import shown_epochs
 from alexnet.training.choices import absolute_source
 from alexnet.tuning.storage import lasting_storage, shown_storage
 from alexnet.tuning.study import Study
@@ -73,7 +74,8 @@ def _said(study: Study, asked: Asked) -> Iterator[tuple[str, Any, Any]]:
         wanted = lasting_storage(asked.storage)
         yield "--storage", shown_storage(study.storage), shown_storage(wanted)
     if asked.full:
-        yield "rungs at epochs", study.plan.rungs, study.plan.rungs[-1:]
+        rungs = [shown_epochs(epochs) for epochs in study.plan.rungs]
+        yield "rungs at epochs", ", ".join(rungs), rungs[-1]
     changed = override(study.config, asked.assignments)
     for key in asked.keys:
         yield key, setting(study.config, key), setting(changed, key)

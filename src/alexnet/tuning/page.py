@@ -153,7 +153,7 @@ def _curves(study: Study, trials: Sequence[Trial], winner: Trial | None) -> "Fig
     axes.set_ylabel("top-1 error (%)", fontsize=8)
     for trial in trials:
         log = trial_folder(study.folder, trial.number) / "run" / "metrics.jsonl"
-        rows = [row for row in read_metrics(log) if row["split"] == "val"]
+        rows = [row for row in read_metrics(log) if row["split"] in ("val", "pause")]
         is_best = winner is not None and trial.number == winner.number
         axes.plot(
             [row["epoch"] for row in rows],

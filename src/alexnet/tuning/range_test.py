@@ -1,4 +1,4 @@
-"""The rate range test: one short training whose rate rises from far too low to far too high.
+"""The rate range test: one short training whose rate rises from too low to too high.
 
 Smith, "Cyclical learning rates for training neural networks" (2017). What is read off is not where
 the loss falls fastest: this network leaves the loss of guessing after hundreds of steps at a right
@@ -119,6 +119,8 @@ def judge(rates: list[float], losses: list[float], updates: list[float], classes
     if breaks_at is not None and wanted > breaks_at / _BELOW_BREAK:
         wanted = breaks_at / _BELOW_BREAK
         reason = f"a quarter of {breaks_at:.2g}, where the loss breaks out"
+    if not rates[0] <= wanted <= rates[-1]:
+        reason += "; outside the rates tried, so test again around it"
     return RangeTest(rates, losses, updates, breaks_at, float(f"{wanted:.2g}"), reason)
 
 

@@ -18,6 +18,7 @@ from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
 from alexnet.training.loop import total_steps
 from alexnet.training.metrics import finite
+from alexnet.training.run import steps_until
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs, read_duration
 from alexnet.tuning.halving import Plan, best, rungs_of
@@ -154,21 +155,23 @@ def trials_within(config: Config, seconds: float, full: bool = False) -> int:
     """
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     costs = measure_costs(config, source)
-    training = -(-len(source.train) // config.train.batch_size) * costs.step  # of an epoch
+    steps = -(-len(source.train) // config.train.batch_size)  # of an epoch
     evaluation = len(source.validation) * costs.validation_image
     rungs = (config.train.epochs,) if full else rungs_of(config.train.epochs)
 
     def duration(trials: int) -> float:
-        plan = Plan(trials, rungs)
-        return plan.epochs() * training + plan.evaluations() * evaluation
+        in_steps = Plan(trials, tuple(steps_until(epochs, steps) for epochs in rungs))
+        evaluations = Plan(trials, rungs).evaluations()
+        return in_steps.epochs() * costs.step + evaluations * evaluation
 
     count = 0
     while duration(count + 1) <= _MARGIN * seconds:
         count += 1
     if count < _FEWEST:
         raise UserError(
-            f"only {count} trials of {config.train.epochs} epochs of {training + evaluation:.0f} s "
-            "fit into the budget; give more time, fewer --epochs or a smaller model.image_size"
+            f"only {count} trials of {config.train.epochs} epochs of "
+            f"{steps * costs.step + evaluation:.0f} s fit into the budget; give more time, fewer "
+            "--epochs or a smaller model.image_size"
         )
     return count
 

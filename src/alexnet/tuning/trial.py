@@ -5,7 +5,6 @@ from pathlib import Path
 
 from alexnet.config import Config
 from alexnet.errors import UserError
-from alexnet.progress import shown_epochs
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.training.directory import create_run
@@ -39,17 +38,19 @@ def advance(run: Path, config: Config, epochs: float, data: Data | None) -> Data
 def scores_so_far(run: Path, epochs: float = math.inf) -> Score:
     """The best validation error so far, or of the first so many epochs, and its loss.
 
-    The weights that a run gives its user are those of its best evaluation.
+    The weights that a run gives its user are those of its best evaluation. What was measured at a
+    pause within an epoch counts only where it is the last: a run without the pause has none of it.
 
     Raises:
         UserError: the run was not evaluated by then.
     """
-    rows = [
+    evaluated = [
         row
         for row in read_metrics(run / "metrics.jsonl")
-        if row["split"] == "val" and row["epoch"] <= epochs + 1e-9
+        if row["split"] in ("val", "pause") and row["epoch"] <= epochs + 1e-9
     ]
+    rows = [row for row in evaluated if row["split"] == "val" or row is evaluated[-1]]
     if not rows:
-        raise UserError(f"{run} was never evaluated within {shown_epochs(epochs)} epochs")
+        raise UserError(f"{run} was not evaluated by then")
     scores = [(row["top1_error"], 1e9 if row["loss"] is None else row["loss"]) for row in rows]
     return Score(*min(scores))

@@ -1,0 +1,30 @@
+"""What a trial is compared by."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alexnet.errors import UserError
+from alexnet.tuning.halving import Score
+from alexnet.tuning.trial import scores_so_far
+
+
+def test_a_pause_within_an_epoch_counts_while_the_trial_stands_there(tmp_path: Path) -> None:
+    """After it the trial has what a run without the pause has."""
+    rows = [(0.1, "train", 0.0), (0.1, "pause", 0.3), (0.3, "pause", 0.4), (1.0, "val", 0.6)]
+    rows += [(2.0, "val", 0.5), (2.5, "train", 0.1), (3.0, "val", 0.55)]
+    expected = [None, 0.3, 0.4, 0.6, 0.5, 0.5, 0.5]
+    log = tmp_path / "metrics.jsonl"
+    with log.open("w") as file:
+        for (epoch, split, error), score in zip(rows, expected, strict=True):
+            row = {"epoch": epoch, "split": split, "top1_error": error, "loss": 2.0 * error}
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            if score is None:
+                with pytest.raises(UserError, match="not evaluated"):
+                    scores_so_far(tmp_path)
+            else:
+                assert scores_so_far(tmp_path) == Score(score, 2.0 * score)
+    assert scores_so_far(tmp_path, 1 / 3) == Score(0.4, 0.8)
+    assert scores_so_far(tmp_path, 1) == Score(0.6, 1.2)
