@@ -114,10 +114,10 @@ def repeated(folder: Path) -> dict[str, list[float]]:
     }
 
 
-def play(runs: dict[int, Path], epochs: int, count: int) -> tuple[int | None, Plan]:
+def play(runs: dict[int, Path], epochs: int, steps: int, count: int) -> tuple[int | None, Plan]:
     """The trial that halving picks from curves that are known, and its plan."""
     # Runs that were not paused are evaluated after whole epochs only.
-    plan = Plan(count, tuple(rung for rung in rungs_of(epochs) if rung >= 1))
+    plan = Plan(count, tuple(rung for rung in rungs_of(epochs, steps) if rung >= 1))
     trials: list[Trial] = []
     while (job := next_job(trials, [], plan)).kind != "done":
         if job.kind == "new":
@@ -140,7 +140,9 @@ def play(runs: dict[int, Path], epochs: int, count: int) -> tuple[int | None, Pl
 
 def played(runs: dict[int, Path], epochs: int, ranked: list[Trial]) -> dict[str, Any]:
     """What halving would have done where every trial was trained to the end."""
-    picked, plan = play(runs, epochs, len(runs))
+    rows = read_metrics(runs[0] / "metrics.jsonl")
+    steps = round(rows[-1]["step"] / rows[-1]["epoch"])  # of an epoch
+    picked, plan = play(runs, epochs, steps, len(runs))
     final = {trial.number: trial.scores[0].error for trial in ranked}
     return {
         "halving_picks_error": None if picked is None else final[picked],

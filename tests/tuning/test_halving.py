@@ -1,5 +1,6 @@
 """Halving that promotes only what is certain: the same trials for any number of workers."""
 
+import itertools
 import random
 
 import pytest
@@ -100,21 +101,38 @@ def test_failures_make_room_and_hold_nobody_up(
 
 
 def test_a_third_of_the_work_or_less() -> None:
-    plan = Plan(30, rungs_of(38))
+    plan = Plan(30, rungs_of(38, 25))
     assert plan.rungs == (4, 13, 38)
     assert plan.epochs() == 30 * 4 + 10 * 9 + 3 * 25
     assert plan.share() == pytest.approx(285 / 1140)
     assert plan.evaluations() == plan.epochs()
-    assert all(Plan(30, rungs_of(epochs)).share() < 0.34 for epochs in range(1, 100))
+    assert all(Plan(30, rungs_of(epochs, 400)).share() < 0.34 for epochs in range(1, 100))
 
 
 def test_short_trainings_are_compared_within_an_epoch() -> None:
-    assert rungs_of(1) == pytest.approx((1 / 9, 1 / 3, 1))
-    assert rungs_of(2) == pytest.approx((1 / 3, 1, 2))
-    assert rungs_of(3) == pytest.approx((1 / 3, 1, 3))
-    assert rungs_of(6) == (1, 2, 6)
-    assert rungs_of(18) == (2, 6, 18)
-    assert [shown_epochs(epochs) for epochs in rungs_of(1)] == ["0.11", "0.33", "1"]
+    assert rungs_of(1, 782) == pytest.approx((1 / 9, 1 / 3, 1))
+    assert rungs_of(2, 782) == pytest.approx((1 / 3, 1, 2))
+    assert rungs_of(3, 782) == pytest.approx((1 / 3, 1, 3))
+    assert rungs_of(6, 46) == (1, 2, 6)
+    assert rungs_of(18, 46) == (2, 6, 18)
+    assert [shown_epochs(epochs) for epochs in rungs_of(1, 782)] == ["0.11", "0.33", "1"]
+
+
+def test_nobody_is_judged_by_a_few_steps() -> None:
+    assert rungs_of(1, 46) == (1,)
+    assert rungs_of(3, 46) == (1, 3)
+    assert rungs_of(1, 100) == (0.4, 1)
+    assert rungs_of(20, 5) == (8, 20)
+    assert rungs_of(90, 5) == (10, 30, 90)
+    assert rungs_of(30, 1) == (30,)
+
+
+@given(st.integers(1, 200), st.integers(1, 30_000))
+def test_rungs_rise_to_the_end_and_save_something(epochs: int, steps: int) -> None:
+    rungs = rungs_of(epochs, steps)
+    assert rungs[-1] == epochs
+    assert all(2 * low <= high for low, high in itertools.pairwise(rungs))
+    assert all(rung * steps >= 39.99 and (rung < 1 or rung == int(rung)) for rung in rungs[:-1])
 
 
 @pytest.mark.parametrize(("rungs", "expected"), [((1 / 3, 1, 3), (1, 1, 2)), ((0.5, 2.5), (1, 3))])

@@ -25,7 +25,7 @@ from runs import finish, start
 # Steps of milliseconds; six trials of one epoch, the best two of two, the best of all of six.
 _SETTINGS = (
     *("--set", "model.width=0.03125", "--set", "model.image_size=48", "--set", "data.size=54"),
-    *("--set", "train.alarm=false", "--set", "checkpoint.every_steps=1", "--batch-size", "16"),
+    *("--set", "train.alarm=false", "--set", "checkpoint.every_steps=8", "--batch-size", "1"),
     *("--set", "train.device=cpu", "--set", "train.precision=fp32"),
     *("--lr", "0.002", "--epochs", "6", "--trials", "6"),
 )
@@ -274,8 +274,11 @@ def test_a_password_is_not_shown() -> None:
         assert shown_storage(open_to_all) == open_to_all
 
 
-def test_trials_of_one_epoch_are_compared_within_it(image_folder: Path, tmp_path: Path) -> None:
+def test_trials_of_one_epoch_are_compared_within_it(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever the user wants a run evaluated."""
+    monkeypatch.setattr("alexnet.tuning.halving._TELLING_STEPS", 2)
     rare = (*_QUICK, "train.evaluate_every_epochs=5", "train.batch_size=2")
     made = make(image_folder, tmp_path / "study", assignments=rare, trials=9)
     trials = open_study(tmp_path / "study").ledger().trials()

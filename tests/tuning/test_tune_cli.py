@@ -142,12 +142,11 @@ def test_a_budget_counts_devices_and_full_trainings(monkeypatch: pytest.MonkeyPa
     assert devices_for(4, "auto") == 1
     monkeypatch.setattr(search, "measure_costs", lambda *things: Costs(1.0, 0.0, 0.0))
     config = override(Config(), ["train.epochs=9", "train.batch_size=2000"])
-    assert search.trials_within(config, 100.0, full=True) == 10
-    assert search.trials_within(config, 100.0) > 20
-    # Of one epoch, compared within it: the three trials of each nine that go on and the one that
-    # ends are evaluated again.
+    source = open_source(config.data.source)
+    assert search.trials_within(config, source, (9,), 100.0) == 10
+    assert search.trials_within(config, source, (1, 3, 9), 100.0) > 20
+    # The three trials of each nine that go on and the one that ends are evaluated again.
     costs = Costs(0.0, 1.0, 0.0)
     monkeypatch.setattr(search, "measure_costs", lambda *things: costs)
-    images = len(open_source(config.data.source).validation)
-    config = override(config, ["train.epochs=1"])
-    assert search.trials_within(config, 13.1 * images / 0.9) == 9
+    seconds = 13.1 * len(source.validation) / 0.9
+    assert search.trials_within(config, source, (0.1, 0.3, 1), seconds) == 9

@@ -142,7 +142,7 @@ def take_on(run: Path, epochs: float, data: Data | None = None) -> Data:
 
     Args:
         run: its directory.
-        epochs: where to pause, after whole steps (`steps_until`).
+        epochs: where to pause, rounded down to whole steps, but at least one.
         data: its images, if another run with the same images has decoded them.
 
     Returns:
@@ -199,9 +199,7 @@ def _run(
             checkpoint_folder=run / "checkpoints",
             metrics=metrics,
             stop=stop,
-            pause_step=None
-            if pause_epochs is None
-            else steps_until(pause_epochs, feed.steps_per_epoch),
+            pause_step=_steps_until(pause_epochs, feed.steps_per_epoch),
             watch=_watch(run, config, world, data, network, feed),
         )
         _announce(run, config, world, data, network)
@@ -220,8 +218,9 @@ def _run(
     return result
 
 
-def steps_until(epochs: float, steps_per_epoch: int) -> int:
-    """Whole steps within so many epochs, at least one."""
+def _steps_until(epochs: float | None, steps_per_epoch: int) -> int | None:
+    if epochs is None:
+        return None
     return max(1, math.floor(epochs * steps_per_epoch + 1e-6))  # a third of 9 steps is not 2.99
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.config import Config
-from alexnet.data.sources import open_source
+from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
 from alexnet.parallel.devices import devices_for, visible_device
 from alexnet.parallel.world import make_world
@@ -18,10 +18,9 @@ from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
 from alexnet.training.loop import total_steps
 from alexnet.training.metrics import finite
-from alexnet.training.run import steps_until
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs, read_duration
-from alexnet.tuning.halving import Plan, best, rungs_of
+from alexnet.tuning.halving import Plan, Rungs, best, rungs_of
 from alexnet.tuning.joining import Asked, check_asked
 from alexnet.tuning.page import command_line, importance, share_of_full, verdict, write_page
 from alexnet.tuning.range_test import RangeTest, range_test, save_plot, sweep_steps
@@ -119,50 +118,54 @@ def _existing(out: Path, asked: Asked) -> Study:
 
 
 def _new(out: Path, config: Config, asked: Asked, workers: int) -> Study:
+    source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
+    epochs = config.train.epochs
+    rungs = (epochs,) if asked.full else rungs_of(epochs, _steps_per_epoch(config, source))
     trials = asked.trials or _TRIALS
     if asked.budget is not None:
         seconds = read_duration(asked.budget) * devices_for(workers, config.train.device)
-        trials = trials_within(config, seconds, asked.full)
+        trials = trials_within(config, source, rungs, seconds)
     study = create_study(
         out,
         config,
-        trials,
+        Plan(trials, rungs),
         config.train.seed,
         asked.storage,
-        asked.full,
         fixed=asked.keys,
         budget=asked.budget,
     )
     check_asked(study, asked)  # another worker may have made it in the meantime
     places = ", ".join(map(shown_epochs, study.plan.rungs))
     say(
-        f"{study.plan.trials} trials of {config.train.epochs} epochs, compared after {places}: "
+        f"{study.plan.trials} trials of {epochs} epochs, compared after {places}: "
         f"{study.plan.share():.0%} of the work of training them all"
     )
     return study
 
 
-def trials_within(config: Config, seconds: float, full: bool = False) -> int:
+def _steps_per_epoch(config: Config, source: Source) -> int:
+    return -(-len(source.train) // config.train.batch_size)
+
+
+def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) -> int:
     """How many trials end within a time on one device, measured here.
 
     Args:
         config: what is searched around.
+        source: its images.
+        rungs: epochs after which trials are compared, the last at the end.
         seconds: the time.
-        full: whether every trial is trained to the end.
 
     Raises:
         UserError: fewer than four do.
     """
-    source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     costs = measure_costs(config, source)
-    steps = -(-len(source.train) // config.train.batch_size)  # of an epoch
+    steps = _steps_per_epoch(config, source)
     evaluation = len(source.validation) * costs.validation_image
-    rungs = (config.train.epochs,) if full else rungs_of(config.train.epochs)
 
     def duration(trials: int) -> float:
-        in_steps = Plan(trials, tuple(steps_until(epochs, steps) for epochs in rungs))
-        evaluations = Plan(trials, rungs).evaluations()
-        return in_steps.epochs() * costs.step + evaluations * evaluation
+        plan = Plan(trials, rungs)
+        return plan.epochs() * steps * costs.step + plan.evaluations() * evaluation
 
     count = 0
     while duration(count + 1) <= _MARGIN * seconds:

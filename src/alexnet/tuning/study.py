@@ -25,7 +25,7 @@ from alexnet.progress import say, shown_epochs
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.training.metrics import read_metrics
-from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job, rungs_of
+from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job
 from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import Space, assignments, configured, point_of, space_around
 from alexnet.tuning.storage import lasting_storage, shown_storage
@@ -88,10 +88,9 @@ class Study:
 def create_study(
     folder: Path,
     config: Config,
-    trials: int,
+    plan: Plan,
     seed: int = 0,
     storage: str = "auto",
-    full: bool = False,
     fixed: Collection[str] = (),
     budget: str | None = None,
 ) -> Study:
@@ -100,13 +99,12 @@ def create_study(
     Args:
         folder: of the study.
         config: what to search around.
-        trials: how many points to try.
+        plan: how many points to try, and where they are compared.
         seed: of the points.
         storage: "auto" is Optuna's journal in the folder where Optuna is installed, else "folder";
             any URL that Optuna knows, such as sqlite:///study.db or postgresql://HOST/NAME.
-        full: train every trial to the end.
         fixed: keys of the configuration that stay as they are.
-        budget: the time that `trials` follows from, if it does; kept to be known again.
+        budget: the time that the plan follows from, if it does; kept to be known again.
 
     Raises:
         UserError: the folder is something else, or the storage cannot be opened. No study is left
@@ -116,7 +114,6 @@ def create_study(
         return open_study(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / "lock").exists():
         raise _no_study(folder)
-    plan = Plan(trials, (config.train.epochs,) if full else rungs_of(config.train.epochs))
     if storage == "auto":
         storage = "journal" if has_optuna() else "folder"
     name = f"alexnet-{uuid.uuid4().hex}"
