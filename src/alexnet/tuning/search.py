@@ -135,12 +135,18 @@ def _new(out: Path, config: Config, asked: Asked, workers: int) -> Study:
         budget=asked.budget,
     )
     check_asked(study, asked)  # another worker may have made it in the meantime
-    places = ", ".join(map(shown_epochs, study.plan.rungs))
-    say(
-        f"{study.plan.trials} trials of {epochs} epochs, compared after {places}: "
-        f"{study.plan.share():.0%} of the work of training them all"
-    )
+    say(_announcement(study.plan))
     return study
+
+
+def _announcement(plan: Plan) -> str:
+    *places, epochs = map(shown_epochs, plan.rungs)
+    if not places:
+        return f"{plan.trials} trials of {epochs} epochs, all trained to the end"
+    return (
+        f"{plan.trials} trials of {epochs} epochs, compared after {', '.join(places)}: "
+        f"{plan.share():.0%} of the work of training them all"
+    )
 
 
 def _steps_per_epoch(config: Config, source: Source) -> int:
