@@ -24,6 +24,8 @@ from pathlib import Path
 from statistics import geometric_mean, mean
 from typing import Any
 
+from scipy.stats import spearmanr
+
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import wilson_interval
 from alexnet.training.metrics import read_metrics
@@ -126,16 +128,21 @@ def play(runs: dict[int, Path], epochs: int, steps: int, count: int) -> tuple[in
             assert job.trial is not None
             target = job.trial.target + (job.kind == "promote")
             trial = Trial(job.trial.number, {}, target, job.trial.scores)
-        try:
-            score, failure = scores_so_far(runs[trial.number], plan.rungs[trial.target]), None
-        except UserError as error:  # a run that was stopped has no evaluation so late
-            score, failure = Score(1.0, 1e9), str(error)
+        score, failure = score_by(runs[trial.number], plan.rungs[trial.target])
         scores = {**trial.scores, trial.target: score}
         trials = [t for t in trials if t.number != trial.number]
         trials.append(Trial(trial.number, {}, trial.target, scores, failure))
         trials.sort(key=lambda t: t.number)
     winner = best(trials)
     return (winner.number if winner else None), plan
+
+
+def score_by(run: Path, epochs: float) -> tuple[Score, str | None]:
+    """A trial's score after so many epochs; the last of all, and why, where it has none."""
+    try:
+        return scores_so_far(run, epochs), None
+    except UserError as error:  # it was stopped before its first evaluation
+        return Score(1.0, 1e9), str(error)
 
 
 def played(runs: dict[int, Path], epochs: int, ranked: list[Trial]) -> dict[str, Any]:
@@ -148,7 +155,19 @@ def played(runs: dict[int, Path], epochs: int, ranked: list[Trial]) -> dict[str,
         "halving_picks_error": None if picked is None else final[picked],
         "halving_picks_the_best": picked == ranked[0].number,
         "halving_share_of_full": plan.share(),
+        "correlation_with_the_end": foretold(runs, steps, epochs, final),
     }
+
+
+def foretold(
+    runs: dict[int, Path], steps: int, epochs: int, final: dict[int, float]
+) -> dict[str, float]:
+    """Step → rank correlation of the trials' errors by then with those at the end."""
+    found = {}
+    for epoch in range(1, epochs):
+        early = [score_by(runs[number], epoch)[0].error for number in final]
+        found[str(steps * epoch)] = float(spearmanr(early, list(final.values())).statistic)
+    return found
 
 
 def judge(options: argparse.Namespace) -> dict[str, Any]:

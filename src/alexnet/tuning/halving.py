@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-# The order of 30 trials correlates with their order at the end by 0.0 to 0.2 after 20 steps, by 0.7
-# to 0.9 after 35 to 50 (docs/log.md, 28 November 2026).
+# The order of 30 trials correlates with their order at the end by 0.0 to 0.2 after 10 to 20 steps,
+# by 0.7 to 0.9 after 40 to 50 (docs/log.md, 28 November 2026).
 _TELLING_STEPS = 40
 
 Rungs = tuple[float, ...]
