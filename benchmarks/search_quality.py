@@ -206,7 +206,7 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
         "default_over_best": default_error / max(final[winner.number], 1e-9),
         "repeated_with_other_seeds": again,
         "repeated_default_over_best": mean(again["default"]) / mean(again["best"])
-        if again["best"]
+        if all(again.values())
         else None,
         **(played(runs, study.plan.rungs[-1], ranked) if last == 0 else {}),
         "best_lr": best_lr,
