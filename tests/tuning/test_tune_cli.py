@@ -81,7 +81,7 @@ def test_a_budget_plans_the_run_and_the_study(
     assert config["train"]["epochs"] == int((0.92 * 60 - 8.39) / 4.3)
     error = call(capsys, "train", image_folder, "--budget", "1m", "--epochs", "2", code=2)
     assert "leave out --epochs" in error
-    small = ("--epochs", "2", "--budget", "10s", "--out", tmp_path / "study")
+    small = ("--epochs", "2", "--budget", "20s", "--out", tmp_path / "study")
     assert "only" in call(capsys, "tune", image_folder, *_TINY, *small, code=2)
     both = ("--trials", "3", "--budget", "20m", "--out", tmp_path / "study")
     assert "give one of them" in call(capsys, "tune", image_folder, *_TINY, *both, code=2)

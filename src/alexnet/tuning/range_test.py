@@ -65,7 +65,7 @@ def sweep_steps(training_steps: int) -> int:
     return min(_MOST_STEPS, max(_FEWEST_STEPS, int(_SHARE * training_steps)))
 
 
-def range_test(bench: Bench, steps: int = _MOST_STEPS) -> RangeTest:
+def range_test(bench: Bench, steps: int) -> RangeTest:
     """Sweep the rate over some decades around the configured one; the state is restored after.
 
     Args:
