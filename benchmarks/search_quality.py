@@ -28,7 +28,7 @@ from scipy.stats import spearmanr
 
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import wilson_interval
-from alexnet.training.metrics import read_metrics
+from alexnet.training.metrics import evaluations, read_metrics
 from alexnet.tuning.halving import Plan, Score, Trial, best, next_job, rungs_of
 from alexnet.tuning.range_test import judge as judge_sweep
 from alexnet.tuning.space import assignments
@@ -223,8 +223,7 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
         "curves": {
             str(t.number): [
                 row["top1_error"]
-                for row in read_metrics(runs[t.number] / "metrics.jsonl")
-                if row["split"] in ("val", "pause")
+                for row in evaluations(read_metrics(runs[t.number] / "metrics.jsonl"))
             ]
             for t in trials
         },

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def evaluations(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of validation errors, those at the pauses of a search among them."""
+    return [row for row in rows if row["split"] in ("val", "pause")]
 
 
 def finite(value: Any) -> Any:

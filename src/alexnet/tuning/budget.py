@@ -37,6 +37,11 @@ class Costs:
     decoding: float  # of one image, all threads together
 
 
+def steps_per_epoch(config: Config, images: int) -> int:
+    """Steps in which so many training images pass once; the last may hold fewer."""
+    return -(-images // config.train.batch_size)
+
+
 def read_duration(text: str) -> float:
     """Seconds in `90s`, `30m`, `2h`, `1h30m` or `1d`; a bare number is minutes.
 
@@ -73,7 +78,7 @@ def fit_to_budget(config: Config, seconds: float, assignments: Sequence[str] = (
         if fitted.train.steps is None
         else f"{fitted.train.steps} steps"
     )
-    each = duration(_epoch(config, costs, source))
+    each = duration(epoch_seconds(config, costs, source))
     say(
         f"  train.epochs {fitted.train.epochs}: {length}, an epoch in {each},"
         f" end within {duration(seconds)}"
@@ -103,7 +108,7 @@ def plan_epochs(
     views = config.evaluation.views
     fixed = _START_AND_END + images * costs.decoding + validation * costs.validation_image * views
     free = _MARGIN * seconds - fixed
-    steps = -(-train // config.train.batch_size)
+    steps = steps_per_epoch(config, train)
     epoch = steps * costs.step + validation * costs.validation_image
     if free < costs.step:
         raise UserError(
@@ -202,6 +207,7 @@ def _decoding(source: Source, size: int, workers: int) -> float:
     return (time.perf_counter() - began) / len(chosen) / max(1, workers)
 
 
-def _epoch(config: Config, costs: Costs, source: Source) -> float:
-    steps = -(-len(source.train) // config.train.batch_size)
+def epoch_seconds(config: Config, costs: Costs, source: Source) -> float:
+    """Seconds that an epoch takes here: its training and the evaluation after it."""
+    steps = steps_per_epoch(config, len(source.train))
     return steps * costs.step + len(source.validation) * costs.validation_image

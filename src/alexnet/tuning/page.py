@@ -11,7 +11,7 @@ import numpy as np
 from alexnet.evaluation.plots import svg
 from alexnet.files import write_text
 from alexnet.progress import shown_epochs
-from alexnet.training.metrics import read_metrics
+from alexnet.training.metrics import evaluations, read_metrics
 from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.ledger import trial_folder
 from alexnet.tuning.space import Space
@@ -153,7 +153,7 @@ def _curves(study: Study, trials: Sequence[Trial], winner: Trial | None) -> "Fig
     axes.set_ylabel("top-1 error (%)", fontsize=8)
     for trial in trials:
         log = trial_folder(study.folder, trial.number) / "run" / "metrics.jsonl"
-        rows = [row for row in read_metrics(log) if row["split"] in ("val", "pause")]
+        rows = evaluations(read_metrics(log))
         is_best = winner is not None and trial.number == winner.number
         axes.plot(
             [row["epoch"] for row in rows],

@@ -19,7 +19,7 @@ from alexnet.training.data import load_data
 from alexnet.training.loop import total_steps
 from alexnet.training.metrics import finite
 from alexnet.tuning.batch_size import fastest, speeds
-from alexnet.tuning.budget import measure_costs, read_duration
+from alexnet.tuning.budget import epoch_seconds, measure_costs, read_duration, steps_per_epoch
 from alexnet.tuning.halving import Plan, Rungs, best, rungs_of
 from alexnet.tuning.joining import Asked, check_asked
 from alexnet.tuning.page import command_line, importance, share_of_full, verdict, write_page
@@ -120,7 +120,9 @@ def _existing(out: Path, asked: Asked) -> Study:
 def _new(out: Path, config: Config, asked: Asked, workers: int) -> Study:
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     epochs = config.train.epochs
-    rungs = (epochs,) if asked.full else rungs_of(epochs, _steps_per_epoch(config, source))
+    rungs = (
+        (epochs,) if asked.full else rungs_of(epochs, steps_per_epoch(config, len(source.train)))
+    )
     trials = asked.trials or _TRIALS
     if asked.budget is not None:
         seconds = read_duration(asked.budget) * devices_for(workers, config.train.device)
@@ -149,10 +151,6 @@ def _announcement(plan: Plan) -> str:
     )
 
 
-def _steps_per_epoch(config: Config, source: Source) -> int:
-    return -(-len(source.train) // config.train.batch_size)
-
-
 def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) -> int:
     """How many trials end within a time on one device, measured here.
 
@@ -166,7 +164,7 @@ def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) 
         UserError: fewer than four do.
     """
     costs = measure_costs(config, source)
-    steps = _steps_per_epoch(config, source)
+    steps = steps_per_epoch(config, len(source.train))
     evaluation = len(source.validation) * costs.validation_image
 
     def duration(trials: int) -> float:
@@ -179,8 +177,8 @@ def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) 
     if count < _FEWEST:
         raise UserError(
             f"only {count} trials of {config.train.epochs} epochs of "
-            f"{steps * costs.step + evaluation:.0f} s fit into the budget; give more time, fewer "
-            "--epochs or a smaller model.image_size"
+            f"{epoch_seconds(config, costs, source):.0f} s fit into the budget; give more time, "
+            "fewer --epochs or a smaller model.image_size"
         )
     return count
 

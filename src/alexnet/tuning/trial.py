@@ -8,7 +8,7 @@ from alexnet.errors import UserError
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.training.directory import create_run
-from alexnet.training.metrics import read_metrics
+from alexnet.training.metrics import evaluations, read_metrics
 from alexnet.training.run import take_on
 from alexnet.tuning.halving import Score
 
@@ -44,11 +44,8 @@ def scores_so_far(run: Path, epochs: float = math.inf) -> Score:
     Raises:
         UserError: the run was not evaluated by then.
     """
-    evaluated = [
-        row
-        for row in read_metrics(run / "metrics.jsonl")
-        if row["split"] in ("val", "pause") and row["epoch"] <= epochs + 1e-9
-    ]
+    log = read_metrics(run / "metrics.jsonl")
+    evaluated = [row for row in evaluations(log) if row["epoch"] <= epochs + 1e-9]
     rows = [row for row in evaluated if row["split"] == "val" or row is evaluated[-1]]
     if not rows:
         raise UserError(f"{run} was not evaluated by then")
