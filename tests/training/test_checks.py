@@ -90,6 +90,13 @@ def test_each_sickness_is_named_alone(rows: list[dict[str, Any]], name: str) -> 
     assert "\n" not in found[0].line()
 
 
+def test_no_symptom_is_named_before_its_cause_can_be() -> None:
+    """A rate that is far too high kills units first: the watch waits and names the rate."""
+    rows = stuck(update_ratios=dict.fromkeys(LAYERS, 0.1), dead_units={"relu2": 0.97})
+    assert names(rows[:1], ended=False) == []
+    assert names(rows[:2], ended=False) == ["rate-too-high"]
+
+
 def test_the_rate_to_try_is_a_tenth_or_ten_times() -> None:
     too_high = check_run(stuck(update_ratios=dict.fromkeys(LAYERS, 0.1)), EVEN)
     assert "--lr 0.001" in too_high[0].mend
@@ -100,6 +107,17 @@ def test_the_rate_to_try_is_a_tenth_or_ten_times() -> None:
 def test_memorised_labels_do_not_fit_either() -> None:
     rows = [row if row["split"] == "train" else {**row, "top1_error": 0.9} for row in healthy()]
     assert names(rows) == ["labels-do-not-fit"]
+
+
+def test_a_validation_from_before_the_learning_is_no_evidence() -> None:
+    """At chance after epoch 3, and nearly done within epoch 4: the validation is merely old."""
+    rows = [
+        {**row, "loss": 0.5 if row["epoch"] > 3 else 2.3} if row["split"] == "train" else row
+        for row in healthy()
+    ]
+    rows = [{**row, "top1_error": 0.9} if row["epoch"] <= 3 else row for row in rows]
+    for end in range(len(rows) + 1):
+        assert names(rows[:end], ended=False) == []
 
 
 def test_a_class_that_dominates_is_named_from_the_first_row_on() -> None:

@@ -28,6 +28,7 @@ _DROWNED = 2e-3
 _DEAD = 0.9  # of a layer's kernels or neurons; sparse but healthy layers stay below 0.6
 _MIXED = 0.5  # of the classes expected in a random batch; sorted files give 1 / classes
 _DOMINATES = 0.9  # of all training images in one class
+_TOO_SOON = 20  # steps; before them nobody has learned, and symptoms have no cause yet
 _LEFT_CHANCE = 0.95  # of the loss of guessing: below it something is learned
 _MEMORISED = 0.6  # of the loss of guessing, where a healthy validation error is far from chance
 _GAP = 0.25  # between validation and training error, with a validation loss that rises again
@@ -122,7 +123,7 @@ def _first_cause(train: Rows, validation: Rows, facts: Facts, ended: bool) -> li
         return _memorises(train, validation, facts)
     ratio = largest_update(train)
     dead = _most_dead(train)
-    if train[-1]["step"] < 20:
+    if train[-1]["step"] < _TOO_SOON:
         return []
     if ratio is not None and ratio > _FORGETS_ITSELF:
         return [
@@ -170,12 +171,16 @@ def _at_chance(validation: Rows, facts: Facts) -> bool:
 
 
 def _memorises(train: Rows, validation: Rows, facts: Facts) -> list[Finding]:
-    learned_much = train[-1]["loss"] < _MEMORISED * facts.chance_loss
-    if not learned_much or train[-1]["epoch"] < 3.0 or not _at_chance(validation, facts):
+    """Whether little was known of other images when so much was of the training images."""
+    if not _at_chance(validation, facts) or validation[-1]["epoch"] < 3.0:
+        return []
+    # In an epoch that teaches much, the loss of now says nothing about a validation of before it.
+    before = [row for row in train if row["step"] <= validation[-1]["step"]]
+    if not before or before[-1]["loss"] >= _MEMORISED * facts.chance_loss:
         return []
     return [
         _labels(
-            f"the training loss falls to {train[-1]['loss']:.3f} while the validation error stays "
+            f"the training loss falls to {before[-1]['loss']:.3f} while the validation error stays "
             f"at {validation[-1]['top1_error']:.1%}, that of guessing"
         )
     ]
@@ -203,7 +208,9 @@ def _overfitting(train: Rows, validation: Rows) -> list[Finding]:
 
 def _dead_weight(train: Rows) -> list[Finding]:
     dead = _most_dead(train)
-    return [_dead_relus(*dead, severity="warning")] if dead and dead[1] > _DEAD else []
+    if train[-1]["step"] < _TOO_SOON or not dead or dead[1] <= _DEAD:
+        return []
+    return [_dead_relus(*dead, severity="warning")]
 
 
 def bottleneck(train: Rows) -> str | None:
