@@ -41,8 +41,9 @@ def run(options: argparse.Namespace) -> None:
     folder = options.out / options.name
     swept(options, folder)
     depth = [] if options.halve else ["--full"]
-    study = [*tune_line(options), *depth, "--trials", str(options.trials), "--storage", "folder"]
-    subprocess.run([*study, "--out", str(folder / "study"), "--json"], check=True)
+    size = ["--trials", str(options.trials), "--workers", str(options.workers)]
+    place = ["--storage", "folder", "--out", str(folder / "study"), "--json"]
+    subprocess.run([*tune_line(options), *depth, *size, *place], check=True)
 
 
 def tune_line(options: argparse.Namespace) -> list[str]:
@@ -239,6 +240,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--workers", type=int, default=1, help="processes that search")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--halve", action="store_true", help="stop the worse trials early")
     parser.add_argument("--out", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""What a process of this package sets up first: how threads wait for each other."""
+"""What a process of this package may take of the machine, and how its threads wait."""
 
 import os
 
@@ -19,3 +19,16 @@ def set_up_process() -> None:
     for name, value in SETTINGS.items():
         if name != "GOMP_SPINCOUNT" or "OMP_WAIT_POLICY" not in os.environ:
             os.environ.setdefault(name, value)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_each(processes: int) -> int:
+    """Threads for each of so many processes that share this machine.
+
+    Without it every one would start a thread for every core, and they would wait for each other.
+    """
+    return max(1, cores() // processes)

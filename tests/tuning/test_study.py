@@ -1,8 +1,11 @@
 """A study shared by processes that are killed: each trial is trained once, to the same end."""
 
 import json
+import os
 import random
 import shlex
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +16,7 @@ import pytest
 
 from alexnet.config import read_config
 from alexnet.errors import CannotLearnError, UserError
+from alexnet.process import threads_each
 from alexnet.training.checkpoint import checkpoints
 from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.page import command_line, share_of_full
@@ -128,6 +132,23 @@ def test_two_processes_killed_again_and_again_end_the_same(
     assert outcome(study) == outcome(undisturbed)
     # A worker killed between reporting and noting leaves one line too few, never one too many.
     assert max(rungs_reached(study).values()) == 1
+
+
+@pytest.mark.slow
+def test_workers_of_one_command_share_its_trials_and_the_cores(
+    undisturbed: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    """If each of them had a thread for every core, they would wait for each other."""
+    study = tmp_path / "study"
+    options = ("--out", str(study), "--storage", "folder", "--workers", "2", *_SETTINGS)
+    command = [sys.executable, "-m", "alexnet", "tune", str(image_folder), *options]
+    unsaid = {k: value for k, value in os.environ.items() if k != "OMP_NUM_THREADS"}
+    subprocess.run(command, env=unsaid, check=True, capture_output=True)
+    assert rungs_reached(study) == rungs_reached(undisturbed)
+    history = map(json.loads, (study / "history.jsonl").read_text().splitlines())
+    assert len({row["process"] for row in history}) == 2
+    described = [json.loads(path.read_text()) for path in study.rglob("environment.json")]
+    assert {run["threads"] for run in described} == {threads_each(2)}
 
 
 @pytest.mark.slow

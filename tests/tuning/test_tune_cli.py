@@ -128,7 +128,7 @@ def test_helpers_see_one_signal_and_leave_their_words(
     program.write_text("#!/bin/sh\necho $$ $(cut -d' ' -f6 /proc/$$/stat) >&2\n")
     program.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(program))
-    assert search._helper(tmp_path, 1).wait() == 0
+    assert search._helper(tmp_path, 1, threads=1).wait() == 0
     number, session = (tmp_path / "worker-1.log").read_text().split()
     assert number == session
 

@@ -1,6 +1,5 @@
 """What `alexnet bench` measures: the network learning, the network answering, images coming."""
 
-import os
 from pathlib import Path
 
 from alexnet.bench.ceilings import bench_ceilings
@@ -14,6 +13,7 @@ from alexnet.bench.turns import usual_batch_size
 from alexnet.errors import UserError
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.world import World
+from alexnet.process import cores
 from alexnet.suggest import unknown
 
 
@@ -52,6 +52,5 @@ def measure(
     if what in ("infer", "all"):
         rows += bench_inference(plan, world)
     if what in ("data", "all"):
-        cores = os.cpu_count() or 1
-        rows += bench_data(Plan(images, peers, count, rounds, cores, world, only))
+        rows += bench_data(Plan(images, peers, count, rounds, cores(), world, only))
     return rows

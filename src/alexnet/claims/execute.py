@@ -19,6 +19,7 @@ from alexnet.config import Config
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.files import write_text
 from alexnet.parallel.devices import visible_device
+from alexnet.process import threads_each
 from alexnet.progress import say
 from alexnet.training.directory import create_run
 from alexnet.training.run import resume
@@ -197,7 +198,7 @@ def _in_process(folder: Folder, run: Run, jobs: int, device: str | None) -> None
     os.setpgrp()  # Ctrl-C is for the parent, which asks this process to stop once, not twice
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before CUDA is first used here
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    torch.set_num_threads(threads_each(jobs))
     try:
         _complete(folder, run)
     except UserError as error:

@@ -36,6 +36,7 @@ from alexnet.data.square_worker import Settings
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 from alexnet.files import write_atomically
+from alexnet.process import cores
 from alexnet.progress import say
 from alexnet.suggest import unknown
 
@@ -109,7 +110,7 @@ def prepare(
         notes = [*opened.notes, *unofficial]
         for note in notes:
             say(note)
-        made = make_shards(job, workers or _cores())
+        made = make_shards(job, workers or cores())
         manifest = _finish(job, made, notes, plan)
         resume.forget(out)
     _say_skipped(manifest)
@@ -193,13 +194,6 @@ def _finished(out: Path, plan: dict[str, Any]) -> Manifest:
     open_prepared(out)
     resume.forget(out)
     return manifest
-
-
-def _cores() -> int:
-    """Those this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _say_skipped(manifest: Manifest) -> None:

@@ -1,7 +1,6 @@
 """The installation: torch against the hardware, versions, threads, memory and disk."""
 
 import importlib.metadata
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from alexnet.doctor.report import Diagnosis
 from alexnet.findings import Finding
 from alexnet.parallel.memory import available_bytes
 from alexnet.parallel.world import has_bf16
+from alexnet.process import cores
 
 _OLDEST_TORCH = (2, 11)
 _SMALL_MEMORY = 2 * 2**30  # bytes; training the full network takes about 1.5 GiB at batch 32
@@ -102,19 +102,12 @@ def _facts(folder: Path) -> dict[str, Any]:
         "nvidia_device": any(path.exists() for path in _NVIDIA),
         "cuda_usable": usable,
         "bf16": has_bf16(device),
-        "cores_allowed": cores_allowed(),
+        "cores_allowed": cores(),
         "threads": torch.get_num_threads(),
         "free_memory_bytes": available_bytes(torch.device("cpu")),
         "free_disk_bytes": shutil.disk_usage(folder).free,
         **{name: _version(name) for name in _PACKAGES},
     }
-
-
-def cores_allowed() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

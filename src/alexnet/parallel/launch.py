@@ -19,7 +19,8 @@ from torch.distributed.run import parse_args
 from torch.distributed.run import run as run_torchrun
 
 from alexnet.errors import InterruptedRunError, SaidAlreadyError, UserError
-from alexnet.parallel.world import cores, started_size
+from alexnet.parallel.world import started_size
+from alexnet.process import threads_each
 from alexnet.progress import say
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ def launch(arguments: Sequence[str], devices: int) -> None:
     if started_size() > 1:
         raise UserError("these processes were started by torchrun already; leave out --devices")
     _warn_of_sharing(devices)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // devices)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads_each(devices)))
     logging.disable(logging.CRITICAL)  # our processes say themselves what has happened
     torchrun = ["--standalone", "--nproc-per-node", str(devices), "--monitor-interval", "0.1"]
     restarts = ["--max-restarts", str(_RESTARTS)]
@@ -60,7 +61,7 @@ def run_together(function: Callable[..., T], processes: int, *arguments: Any) ->
     The function and its arguments must be picklable.
     """
     before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // processes))
+    os.environ["OMP_NUM_THREADS"] = str(threads_each(processes))
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

@@ -25,6 +25,7 @@ from alexnet import progress
 from alexnet.errors import PartnerLostError, UserError
 from alexnet.parallel.heap import keep_freed_memory
 from alexnet.parallel.meeting import meet
+from alexnet.process import threads_each
 
 DEFAULT_TIMEOUT = 600.0  # seconds that a process waits for another before it gives up
 
@@ -213,11 +214,6 @@ def forbid_restart() -> None:
     os.kill(os.getppid(), signal.SIGQUIT)
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def first_line(error: BaseException) -> str:
     """What an error says, without the places in foreign source files that follow."""
     lines = str(error).strip().splitlines()
@@ -232,7 +228,7 @@ def _share_cores(local_size: int) -> None:
     torchrun says 1 where nobody has, so 1 does not count as said.
     """
     if os.environ.get("OMP_NUM_THREADS", "1") == "1":
-        torch.set_num_threads(max(1, cores() // local_size))
+        torch.set_num_threads(threads_each(local_size))
 
 
 def _stay_on_this_machine() -> None:

@@ -20,8 +20,9 @@ from alexnet.model.network import AlexNet
 from alexnet.model.variants import Variant
 from alexnet.parallel.exchange import Link, gather_rows
 from alexnet.parallel.launch import run_together
-from alexnet.parallel.world import World, cores, finish, make_world
+from alexnet.parallel.world import World, finish, make_world
 from alexnet.planning.scaling import Machine, Wire
+from alexnet.process import cores
 from alexnet.training.optimizer import build_optimizer
 
 _SMALL, _LARGE = 8, 32  # images

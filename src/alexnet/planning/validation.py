@@ -25,9 +25,10 @@ from alexnet.parallel.launch import run_together
 from alexnet.parallel.layouts import place
 from alexnet.parallel.memory import resident_bytes
 from alexnet.parallel.volume import possible_layouts
-from alexnet.parallel.world import World, cores, finish, make_world
+from alexnet.parallel.world import World, finish, make_world
 from alexnet.planning.calibration import measure_machine, measure_wire
 from alexnet.planning.scaling import Work, predict
+from alexnet.process import threads_each
 from alexnet.progress import say
 from alexnet.training.optimizer import build_optimizer
 
@@ -114,7 +115,7 @@ def _predictions(jobs: Sequence[Job], world: World) -> dict[str, float]:
 
 def _measure(job: Job) -> dict[str, float]:
     """In each of the job's processes, which are new: what they hold is of this layout alone."""
-    torch.set_num_threads(max(1, cores() // job.processes))
+    torch.set_num_threads(threads_each(job.processes))
     world = make_world(job.device, job.precision)
     before = resident_bytes()
     placed = place(AlexNet(job.variant), job.layout, world, job.batch_size)

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from alexnet.config import Config
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
 from alexnet.parallel.devices import devices_for, visible_device
 from alexnet.parallel.world import make_world
+from alexnet.process import threads_each
 from alexnet.progress import say, shown_epochs
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
@@ -65,7 +68,9 @@ def search(
     asked = Asked(data, recipe, assignments, init, trials, budget, storage, full)
     study = _study(asked, out, workers)
     out = study.folder
-    helpers = [_helper(out, number) for number in range(1, workers)]
+    helpers = [_helper(out, number, threads_each(workers)) for number in range(1, workers)]
+    if helpers and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads_each(workers))
     try:
         found = work(study)
     except BaseException:
@@ -244,14 +249,14 @@ def _command_with_rate(
     return shlex.join(["alexnet", "train", *given, *changes, *rule])
 
 
-def _helper(out: Path, number: int) -> "subprocess.Popen[bytes]":
+def _helper(out: Path, number: int, threads: int) -> "subprocess.Popen[bytes]":
     """Another process on the same study, on a CUDA device of its own where there are several.
 
     It has a session of its own: a Ctrl-C at the terminal comes to it once, by this process, and not
     twice, which would end it unsaved. What it says is in the study's folder.
     """
     command = [sys.executable, "-m", "alexnet", "tune", "--out", str(out), "--json"]
-    environment = dict(os.environ)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     if device := visible_device(number):
         environment["CUDA_VISIBLE_DEVICES"] = device
     with (out / f"worker-{number}.log").open("ab") as log:

@@ -15,7 +15,9 @@ from alexnet.verbs.options import as_json_option, assignments_of, device_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the study.")
 @click.option("--trials", type=click.IntRange(min=2), help="Points to try.  [30]")
 @click.option("--budget", metavar="2h", help="End in about this time, instead of --trials.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes.  [1]")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, help="Processes; they share the cores.  [1]"
+)
 @click.option(
     "--storage",
     default="auto",
