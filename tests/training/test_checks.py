@@ -1,5 +1,6 @@
 """Each sickness is named from its metrics alone, and the healthy are left in peace."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,22 @@ def test_over_fitting_needs_a_gap_and_a_loss_that_rises_again() -> None:
     assert finding.name == "over-fitting"
     assert "epoch 3" in finding.cause
     assert names([{**r, "loss": 1.5} if r["split"] == "val" else r for r in rows]) == []
+
+
+def test_fewer_epochs_are_no_mend_while_the_error_falls() -> None:
+    def over_fitted(errors: Callable[[float], float]) -> list[dict[str, Any]]:
+        return [
+            row | {"top1_error": errors(row["epoch"]), "loss": 1.5 if row["epoch"] == 3 else 2.5}
+            if row["split"] == "val"
+            else row
+            for row in healthy()
+        ]
+
+    (falling,) = check_run(over_fitted(lambda epoch: 0.6 - 0.01 * epoch), EVEN, ended=True)
+    (rising,) = check_run(over_fitted(lambda epoch: 0.4 + 0.01 * abs(epoch - 3)), EVEN, ended=True)
+    assert falling.name == rising.name == "over-fitting"
+    assert "--epochs" not in falling.mend
+    assert rising.mend.endswith("or --epochs 3")
 
 
 def test_waiting_for_data_is_a_note_and_only_after_a_while() -> None:

@@ -194,6 +194,9 @@ def _overfitting(train: Rows, validation: Rows) -> list[Finding]:
     if gap < _GAP:
         return []
     best = validation[losses.index(min(losses))]["epoch"]
+    best_error = min(row["top1_error"] for row in validation)
+    # With few images the answers go on improving long after their probabilities are too sure.
+    shorter = all(row["top1_error"] > best_error for row in validation if row["epoch"] > best)
     return [
         Finding(
             "over-fitting",
@@ -201,7 +204,8 @@ def _overfitting(train: Rows, validation: Rows) -> list[Finding]:
             f"the validation error is {gap:.0%} above the training error, and the validation loss "
             f"has risen from {min(losses):.2f} (epoch {best:.0f}) to {losses[-1]:.2f}",
             "more images help most; then --init a trained run, augment.crop=random and "
-            f"augment.mirror=true, more optimizer.weight_decay, or --epochs {max(1, round(best))}",
+            "augment.mirror=true where they are off, or more optimizer.weight_decay"
+            + (f", or --epochs {max(1, round(best))}" if shorter else ""),
         )
     ]
 
