@@ -50,7 +50,8 @@ class Diagnosis:
                 f"  mend: {finding.mend}",
             )
         ]
-        return [f"{self.subject}: {len(self.findings)} findings", *facts, *found]
+        count = "1 finding" if len(self.findings) == 1 else f"{len(self.findings)} findings"
+        return [f"{self.subject}: {count}", *facts, *found]
 
 
 def _words(value: Any) -> str:
