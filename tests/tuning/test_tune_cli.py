@@ -125,12 +125,14 @@ def test_helpers_see_one_signal_and_leave_their_words(
 ) -> None:
     """In a session of their own, Ctrl-C at the terminal does not come to them a second time."""
     program = tmp_path / "program"
-    program.write_text("#!/bin/sh\necho $$ $(cut -d' ' -f6 /proc/$$/stat) >&2\n")
+    program.write_text("#!/bin/sh\necho $$ $(cut -d' ' -f6 /proc/$$/stat) $OMP_NUM_THREADS >&2\n")
     program.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(program))
-    assert search._helper(tmp_path, 1, threads=1).wait() == 0
-    number, session = (tmp_path / "worker-1.log").read_text().split()
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert search._helper(tmp_path, 1, threads=3).wait() == 0
+    number, session, threads = (tmp_path / "worker-1.log").read_text().split()
     assert number == session
+    assert threads == "3"
 
 
 def test_a_budget_counts_devices_and_full_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
