@@ -128,13 +128,18 @@ def test_a_class_that_dominates_is_named_from_the_first_row_on() -> None:
     assert skewed.chance_loss == pytest.approx(0.056, abs=1e-3)
 
 
-def test_over_fitting_needs_a_gap_and_a_loss_that_rises_again() -> None:
-    rows = [
+def over_fitted(errors: Callable[[float], float]) -> list[dict[str, Any]]:
+    """A run whose validation loss is least after epoch 3, with an error for each epoch."""
+    return [
         row
         if row["split"] == "train"
-        else {**row, "top1_error": 0.5, "loss": 1.5 if row["epoch"] == 3 else 2.5}
+        else {**row, "top1_error": errors(row["epoch"]), "loss": 1.5 if row["epoch"] == 3 else 2.5}
         for row in healthy()
     ]
+
+
+def test_over_fitting_needs_a_gap_and_a_loss_that_rises_again() -> None:
+    rows = over_fitted(lambda epoch: 0.5)
     (finding,) = check_run(rows, EVEN, ended=True)
     assert finding.name == "over-fitting"
     assert "epoch 3" in finding.cause
@@ -142,14 +147,6 @@ def test_over_fitting_needs_a_gap_and_a_loss_that_rises_again() -> None:
 
 
 def test_fewer_epochs_are_no_mend_while_the_error_falls() -> None:
-    def over_fitted(errors: Callable[[float], float]) -> list[dict[str, Any]]:
-        return [
-            row | {"top1_error": errors(row["epoch"]), "loss": 1.5 if row["epoch"] == 3 else 2.5}
-            if row["split"] == "val"
-            else row
-            for row in healthy()
-        ]
-
     (falling,) = check_run(over_fitted(lambda epoch: 0.6 - 0.01 * epoch), EVEN, ended=True)
     (rising,) = check_run(over_fitted(lambda epoch: 0.4 + 0.01 * abs(epoch - 3)), EVEN, ended=True)
     assert falling.name == rising.name == "over-fitting"

@@ -68,9 +68,10 @@ def search(
     asked = Asked(data, recipe, assignments, init, trials, budget, storage, full)
     study = _study(asked, out, workers)
     out = study.folder
-    helpers = [_helper(out, number, threads_each(workers)) for number in range(1, workers)]
+    threads = threads_each(workers)
+    helpers = [_helper(out, number, threads) for number in range(1, workers)]
     if helpers and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads_each(workers))
+        torch.set_num_threads(threads)
     try:
         found = work(study)
     except BaseException:
