@@ -120,6 +120,7 @@ def _command(arguments: list[str], report: bool) -> None:
     from alexnet.cli import run
     from alexnet.training import run as training
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     if not report:
         training.write_run_report = lambda *things: None  # type: ignore[assignment]
     with Path(os.devnull).open("w") as nowhere:

@@ -65,7 +65,7 @@ def test_killed_while_a_checkpoint_is_written(undisturbed: Path, tmp_path: Path,
     assert_same_run(undisturbed, run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_save_and_end_with_130(
     undisturbed: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from alexnet.errors import InterruptedRunError, PartnerLostError, UserError
-from alexnet.process import set_up_process
+from alexnet.process import leave_terminal, set_up_process, signals_to_stop
 from alexnet.progress import complain
 from alexnet.verbs import verbs
 
@@ -32,7 +32,7 @@ def main() -> None:
 def run(arguments: list[str], debug: bool = False) -> int:
     """Run a command and return its exit code."""
     set_up_process()
-    _end_on_sigterm()
+    _end_on_signals()
     try:
         verbs.main(args=arguments, prog_name="alexnet", standalone_mode=False)
     except click.exceptions.Exit as leave:
@@ -51,6 +51,10 @@ def run(arguments: list[str], debug: bool = False) -> int:
     except BrokenPipeError:  # the reader of our output left, as `head` does
         sys.stderr.close()
         return 0
+    except OSError as error:  # a place that the user named is not what it must be
+        if debug or error.filename is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}; name another place", _USER_ERROR)
     return 0
 
 
@@ -59,11 +63,15 @@ def _complain(line: str, code: int) -> int:
     return code
 
 
-def _end_on_sigterm() -> None:
-    """SIGTERM ends like Ctrl-C; the training loop answers both between two steps."""
+def _end_on_signals() -> None:
+    """SIGTERM and a closed terminal end like Ctrl-C; the training loop answers between steps."""
 
     def interrupt(number: int, frame: Any) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
+        for number in signals_to_stop():
+            if number != signal.SIGINT:  # has this meaning already
+                signal.signal(number, interrupt)

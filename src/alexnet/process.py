@@ -1,6 +1,8 @@
-"""What a process of this package may take of the machine, and how its threads wait."""
+"""What a process of this package may take of the machine, how its threads wait, what ends it."""
 
 import os
+import signal
+import stat
 
 SETTINGS = {
     "GOMP_SPINCOUNT": "1000",
@@ -19,6 +21,22 @@ def set_up_process() -> None:
     for name, value in SETTINGS.items():
         if name != "GOMP_SPINCOUNT" or "OMP_WAIT_POLICY" not in os.environ:
             os.environ.setdefault(name, value)
+
+
+def signals_to_stop() -> list[signal.Signals]:
+    """What asks a process to end in good order; a closed terminal does, unless under `nohup`."""
+    asked = [signal.SIGINT, signal.SIGTERM]
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return asked if ignored else [*asked, signal.SIGHUP]
+
+
+def leave_terminal() -> None:
+    """Say the rest to nobody: a line for a terminal that is closed would be an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        if stat.S_ISCHR(os.fstat(stream).st_mode):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def cores() -> int:

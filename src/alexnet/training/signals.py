@@ -1,9 +1,11 @@
-"""Ctrl-C and SIGTERM become a request that the loop answers between two steps."""
+"""Ctrl-C, SIGTERM and a closed terminal become a request that the loop answers between steps."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from alexnet.process import leave_terminal, signals_to_stop
 
 
 class StopRequest:
@@ -23,20 +25,19 @@ class StopRequest:
 
 @contextmanager
 def stop_request(enough: Callable[[], bool] | None = None) -> Iterator[StopRequest]:
-    """While open, the first SIGINT or SIGTERM sets the request; a second one interrupts at once."""
+    """While open, the first such signal sets the request; a second one interrupts at once."""
     request = StopRequest(enough)
 
     def receive(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
         if request.received:
             raise KeyboardInterrupt
         request.received = True
 
-    previous = {number: signal.signal(number, receive) for number in _SIGNALS}
+    previous = {number: signal.signal(number, receive) for number in signals_to_stop()}
     try:
         yield request
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
