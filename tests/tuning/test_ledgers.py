@@ -1,5 +1,7 @@
 """Both ledgers keep the same study."""
 
+import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ CONFIG = default(DataFacts(1000, 10, mirror=True))
 SPACE = space_around(CONFIG)
 FIRST = point_of(SPACE, CONFIG)
 PLAN = Plan(6, (1, 3, 9))
+_LOCK = "optuna.journal.lock"
 
 
 def _folder(path: Path) -> Ledger:
@@ -142,3 +145,36 @@ def test_a_storage_that_has_gone_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"does not answer: .*same command goes on") as said:
         ledger.report(trial, 0, Score(0.5, 1.5))
     assert "\n" not in str(said.value)
+
+
+def test_the_lock_of_a_relative_journal_leads_somewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna breaks the lock of a killed worker only if it can see its age through the link."""
+    monkeypatch.chdir(tmp_path)
+    study = Path("study")
+    study.mkdir()
+    ledger, seen = _journal(study), []
+    monkeypatch.setattr(os, "fsync", lambda file: seen.append((study / _LOCK).exists()))
+    ledger.new(FIRST)
+    assert seen
+    assert all(seen)
+
+
+def test_a_disk_that_was_full_leaves_the_journal_whole(tmp_path: Path) -> None:
+    """For the worker that failed, for one that goes on and for one that comes."""
+    worker, other = _journal(tmp_path), _journal(tmp_path)
+    trial = worker.new(FIRST)
+    size = (tmp_path / "optuna.journal").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, before[1]))
+    try:
+        with pytest.raises(UserError, match="does not answer"):
+            worker.report(trial, 0, Score(0.5, 1.5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "optuna.journal").stat().st_size == size
+    assert other.report(trial, 0, Score(0.4, 1.0)).scores == {0: Score(0.4, 1.0)}
+    with (tmp_path / "optuna.journal").open("a") as file:
+        file.write('{"op_code":')  # the power went
+    assert _journal(tmp_path).trials() == other.trials()

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.config import Config, read_config
 from alexnet.errors import UserError
+from alexnet.tuning import trial
 from alexnet.tuning.halving import Score
 from alexnet.tuning.trial import scores_so_far
 
@@ -28,3 +30,13 @@ def test_a_pause_within_an_epoch_counts_while_the_trial_stands_there(tmp_path: P
                 assert scores_so_far(tmp_path) == Score(score, 2.0 * score)
     assert scores_so_far(tmp_path, 1 / 3) == Score(0.4, 0.8)
     assert scores_so_far(tmp_path, 1) == Score(0.6, 1.2)
+
+
+def test_a_trial_begins_where_another_worker_was_killed_beginning_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".config.json.0123.part").write_text('{"half')
+    monkeypatch.setattr(trial, "take_on", lambda run, epochs, data: data)
+    trial.advance(tmp_path, Config(), 1, None)
+    assert read_config(tmp_path / "config.json") == Config()
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

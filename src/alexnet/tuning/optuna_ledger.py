@@ -9,6 +9,7 @@ trial that waits for its promotion for a bad one.
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -41,6 +42,7 @@ def _answering(
         try:
             return method(self, *arguments, **named)
         except (optuna.exceptions.StorageInternalError, SQLAlchemyError, OSError) as error:
+            _cut_half_a_line(self._journal)
             said = in_a_line(error.__cause__ or error)
             raise UserError(
                 f"the storage {self._shown} does not answer: {said}; what is saved stays, and once "
@@ -70,8 +72,10 @@ class OptunaLedger:
     ) -> None:
         self._space, self._seed, self._steps = space, seed, _steps(plan)
         self._shown = shown_storage(storage)
+        # Absolute: Optuna's lock is a link to this path, and is never broken if it leads nowhere.
+        self._journal = (folder / "optuna.journal").absolute()
         try:
-            self._storage = _open(folder, storage)
+            self._storage = _open(self._journal, storage)
             optuna.create_study(
                 storage=self._storage, study_name=name, load_if_exists=True, direction="minimize"
             )
@@ -188,13 +192,26 @@ def _steps(plan: Plan) -> tuple[int, ...]:
     return whole if whole == plan.rungs else tuple(range(len(plan.rungs)))
 
 
-def _open(folder: Path, storage: str) -> optuna.storages.BaseStorage:
+def _open(journal: Path, storage: str) -> optuna.storages.BaseStorage:
     if storage == "journal":
         from optuna.storages.journal import JournalFileBackend
 
-        return optuna.storages.JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
+        _cut_half_a_line(journal)
+        return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
     # No pool: a server has a hundred connections, and hundreds of workers that compute mostly.
     return optuna.storages.RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
+
+
+def _cut_half_a_line(journal: Path) -> None:
+    """Drop the part of a line that a full disk left: Optuna would write the next one behind it.
+
+    Under the study's lock nobody writes meanwhile.
+    """
+    if journal.exists():
+        text = journal.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):
+            os.truncate(journal, whole)
 
 
 def _as_paused(frozen: FrozenTrial) -> FrozenTrial:
