@@ -55,6 +55,8 @@ def test_user_values_are_said_to_be_the_users() -> None:
     lines = reasons(facts, config, override(config, ["optimizer.lr=0.1"]))
     assert "  optimizer.lr 0.1: as you say (it would be 0.005)" in lines
     assert any("images of 20 pixels are enlarged" in line for line in lines)
+    small = override(config, ["data.size=72", "model.image_size=64"])
+    assert not any("enlarged" in line for line in reasons(facts, config, small))
 
 
 def test_a_prepared_set_is_taken_as_it_is_where_crops_have_room(
@@ -111,3 +113,8 @@ def test_nets_for_small_images_bring_their_own_rule(variant: str) -> None:
 def test_fine_tuning_and_the_paper_keep_theirs() -> None:
     assert usual_recipe("original") == "default"
     assert usual_recipe("cifar-11", fine_tuned=True) == "finetune"
+
+
+def test_blanks_around_a_key_change_nothing() -> None:
+    written = resolve_config("digits", None, ["train.epochs = 3", " model.image_size = 64"])
+    assert written == resolve_config("digits", None, ["train.epochs=3", "model.image_size=64"])

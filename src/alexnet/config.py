@@ -255,11 +255,17 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
         UserError: an unknown key, or a value of the wrong type or out of range.
     """
     for assignment in assignments:
-        path, equals, text = assignment.partition("=")
+        _, equals, text = assignment.partition("=")
         if not equals:
             raise UserError(f"--set wants section.key=value, not {assignment!r}")
-        config = change(config, path.strip(), _literal(path.strip(), text.strip()))
+        path = key_of(assignment)
+        config = change(config, path, _literal(path, text.strip()))
     return config
+
+
+def key_of(assignment: str) -> str:
+    """The `section.key` that an assignment sets."""
+    return assignment.partition("=")[0].strip()
 
 
 def change(config: Config, path: str, value: Any) -> Config:

@@ -161,7 +161,7 @@ def reasons(facts: DataFacts, chosen: Config, config: Config) -> list[str]:
             )
         else:
             lines.append(choice.line())
-    if facts.side is not None and facts.side < config.data.size // 2:
+    if facts.side is not None and facts.side < config.data.size // 2 and config.data.size > 144:
         lines.append(
             f"  data.size {config.data.size}: images of {facts.side} pixels are enlarged to it; "
             "--set data.size=72 --set model.image_size=64 is some ten times faster"

@@ -5,10 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.config import override
+from alexnet.data.sources import open_source
 from alexnet.defaults import DataFacts
 from alexnet.errors import UserError
 from alexnet.recipes import default, original
-from alexnet.tuning.budget import Costs, fit_to_budget, plan_epochs, read_duration
+from alexnet.tuning import budget
+from alexnet.tuning.budget import (
+    Costs,
+    fit_to_budget,
+    measure_costs,
+    plan_epochs,
+    read_duration,
+)
 
 CONFIG = default(DataFacts(1000, 10, mirror=True))
 
@@ -67,8 +75,9 @@ def test_a_warm_up_does_not_eat_a_short_run() -> None:
 
 def test_the_user_cannot_say_both() -> None:
     config = override(CONFIG, ["train.epochs=3"])
-    with pytest.raises(UserError, match="leave out --epochs"):
-        fit_to_budget(config, 100, ["train.epochs=3"])
+    for written in ("train.epochs=3", "train.epochs = 3"):
+        with pytest.raises(UserError, match="leave out --epochs"):
+            fit_to_budget(config, 100, [written])
 
 
 def test_what_is_counted_in_epochs_moves_along() -> None:
@@ -87,3 +96,23 @@ def test_what_the_user_has_set_stays() -> None:
     planned = plan_epochs(config, 2000, Costs(10.0, 0.0, 0.0), 1000, 200, given)
     assert planned.schedule == config.schedule
     assert planned.augment == config.augment
+
+
+def test_a_budget_takes_the_place_of_steps_in_a_configuration() -> None:
+    short = plan_epochs(CONFIG, 20, Costs(1.0, 0.0, 0.0), 1000, 200)
+    assert (short.train.epochs, short.train.steps) == (1, 10)
+    longer = plan_epochs(short, 2000, Costs(1.0, 0.0, 0.0), 1000, 200)
+    assert (longer.train.epochs, longer.train.steps) == (3, None)
+
+
+def test_costs_are_of_the_training_that_will_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch in passes and on several devices; images that are decoded in every epoch."""
+    monkeypatch.setattr(budget, "_seconds_each", lambda work, world: 1.0)
+    monkeypatch.setattr(budget, "_decoding", lambda *things: 0.5)
+    tiny = ["model.width=0.03125", "model.image_size=48", "data.size=54", "train.device=cpu"]
+    config = override(CONFIG, [*tiny, "train.batch_size=96", "train.micro_batch_size=16"])
+    source = open_source("digits")
+    assert measure_costs(config, source) == Costs(6.0, 1 / 16, 0.5)
+    assert measure_costs(config, source, devices=2) == Costs(3.0, 1 / 32, 0.5)
+    streamed = override(config, ["data.pixels=stream"])
+    assert measure_costs(streamed, source) == Costs(6.0 + 96 * 0.5, 1 / 16 + 0.5, 0.5)

@@ -14,7 +14,7 @@ from alexnet.parallel.world import make_world
 from alexnet.recipes import cifar_18, default
 from alexnet.training.data import load_data
 from alexnet.tuning.range_test import judge, range_test, save_plot, smoothed, sweep_steps
-from alexnet.tuning.setup import Bench, new_bench, train_step
+from alexnet.tuning.setup import Bench, new_bench, train_pass
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +35,16 @@ def test_the_state_is_restored_to_the_bit(bench: Bench) -> None:
     """Also in the middle of a training, whose next step is as if nothing had happened."""
     batches = list(training_batches(bench.feed, 0, 3, 1))
     for step in range(2):
-        train_step(bench, step, batches[step], 0.001)
+        train_pass(bench, step, batches[step], 0.001)
     before = {name: tensor.clone() for name, tensor in bench.state.tensors().items()}
     test = range_test(bench, steps=12)
     after = bench.state.tensors()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    train_step(bench, 2, batches[2], 0.001)
+    train_pass(bench, 2, batches[2], 0.001)
     moved = {name: tensor.clone() for name, tensor in bench.state.tensors().items()}
     bench.state.restore(bench.state.position, before)
-    train_step(bench, 2, batches[2], 0.001)
+    train_pass(bench, 2, batches[2], 0.001)
     assert all(torch.equal(moved[n], tensor) for n, tensor in bench.state.tensors().items())
     assert test.rates == sorted(test.rates)
 

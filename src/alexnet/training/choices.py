@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from alexnet.config import Config, override, setting
+from alexnet.config import Config, key_of, override, setting
 from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
 from alexnet.defaults import DataFacts, reasons
@@ -81,7 +81,7 @@ def _number(assignments: Sequence[str], key: str) -> int | None:
 
 def _model(assignments: Sequence[str]) -> list[str]:
     """What the user has set of the network."""
-    return [assignment for assignment in assignments if assignment.startswith("model.")]
+    return [assignment for assignment in assignments if key_of(assignment).startswith("model.")]
 
 
 def _given(assignments: Sequence[str], key: str) -> Any:
@@ -90,4 +90,4 @@ def _given(assignments: Sequence[str], key: str) -> Any:
 
 
 def _set(assignments: Sequence[str], key: str) -> list[str]:
-    return [assignment for assignment in assignments if assignment.startswith(f"{key}=")]
+    return [assignment for assignment in assignments if key_of(assignment) == key]

@@ -1,5 +1,6 @@
 """A time budget: how many epochs fit, measured on this machine with this network."""
 
+import operator
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -9,13 +10,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alexnet.config import Config, change
+from alexnet.config import Config, change, key_of
 from alexnet.data.images import BadImage, load_square
+from alexnet.data.loading import choose_place
 from alexnet.data.sources import Source, open_source
 from alexnet.draws import sample_keys
 from alexnet.errors import UserError
 from alexnet.model.build import build_network
 from alexnet.model.catalog import resolve
+from alexnet.parallel.devices import devices_for
 from alexnet.parallel.world import World, finish, make_world
 from alexnet.progress import duration, say
 from alexnet.training.optimizer import build_optimizer, set_rates
@@ -56,21 +59,24 @@ def read_duration(text: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def fit_to_budget(config: Config, seconds: float, assignments: Sequence[str] = ()) -> Config:
+def fit_to_budget(
+    config: Config, seconds: float, assignments: Sequence[str] = (), processes: int = 1
+) -> Config:
     """The configuration with as many epochs as end within the budget.
 
     Args:
         config: of the run.
         seconds: the budget, from the start of the command to its end.
         assignments: what the user has set, which stays.
+        processes: that will train it together.
 
     Raises:
         UserError: the user has set the length as well, or not one step fits.
     """
-    if any(a.startswith(("train.epochs=", "train.steps=")) for a in assignments):
+    if any(key_of(entry) in ("train.epochs", "train.steps") for entry in assignments):
         raise UserError("--budget plans the length of the run; leave out --epochs and --steps")
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
-    costs = measure_costs(config, source)
+    costs = measure_costs(config, source, devices_for(processes, config.train.device))
     counts = len(source.train), len(source.validation)
     fitted = plan_epochs(config, seconds, costs, *counts, assignments)
     length = (
@@ -97,7 +103,7 @@ def plan_epochs(
     """As `fit_to_budget`, from costs that are known; pure.
 
     Args:
-        config: of the run.
+        config: of the run; steps that it says are not kept.
         seconds: the budget.
         costs: of this machine.
         train: images.
@@ -141,19 +147,26 @@ def _with_epochs(config: Config, epochs: int, assignments: Sequence[str]) -> Con
             (layer, moved(first), factor) for layer, first, factor in config.optimizer.layer_rates
         ],
     }
-    fitted = change(config, "train.epochs", epochs)
+    fitted = replace(config, train=replace(config.train, epochs=epochs, steps=None))
     for key, value in values.items():
-        if not any(entry.startswith(f"{key}=") for entry in assignments):
+        if key not in map(key_of, assignments):
             fitted = change(fitted, key, value)
     return fitted
 
 
-def measure_costs(config: Config, source: Source) -> Costs:
-    """Train and evaluate on made-up pixels for some seconds, and decode some images."""
+def measure_costs(config: Config, source: Source, devices: int = 1) -> Costs:
+    """Train and evaluate on made-up pixels for some seconds, and decode some images.
+
+    Args:
+        config: of the run; a batch that it trains in several passes is measured by one of them.
+        source: its images.
+        devices: that share every batch; this one's part is measured.
+    """
     world = make_world(config.train.device, config.train.precision)
     model = build_network(resolve(config.model), len(source.classes))
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    side, batch = model.variant.image_size, config.train.batch_size
+    side, share = model.variant.image_size, -(-config.train.batch_size // devices)
+    batch = min(share, config.train.micro_batch_size or share)
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
     images = pixels.permute(0, 3, 1, 2).to(world.device)
@@ -174,10 +187,20 @@ def measure_costs(config: Config, source: Source) -> Costs:
             model(images)
 
     model.train()
-    step = _seconds_each(train_once, world)
+    step = _seconds_each(train_once, world) * -(-share // batch)
     model.eval()
     validation = _seconds_each(evaluate_once, world) / batch
-    return Costs(step, validation, _decoding(source, config.data.size, config.data.workers))
+    decoding = _decoding(source, config.data.size, config.data.workers)
+    if _is_streamed(config, source, world):
+        together = max if world.device.type == "cuda" else operator.add  # a GPU leaves the cores
+        step, validation = together(step, share * decoding), together(validation, decoding)
+    return Costs(step, validation / devices, decoding)
+
+
+def _is_streamed(config: Config, source: Source, world: World) -> bool:
+    """Whether the images do not fit into memory, and are decoded again in every epoch."""
+    images, data = len(source.train) + len(source.validation), config.data
+    return choose_place(images, world.device, data.size, data.workers, data.pixels).kind == "stream"
 
 
 def _seconds_each(work: Callable[[], None], world: World) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.config import override, setting
+from alexnet.config import key_of, override, setting
 from alexnet.errors import UserError
 from alexnet.progress import shown_epochs
 from alexnet.training.choices import absolute_source
@@ -37,7 +37,7 @@ class Asked:
     @property
     def keys(self) -> Collection[str]:
         """Every `section.key` that the user has set."""
-        return tuple(entry.partition("=")[0].strip() for entry in self.assignments)
+        return tuple(map(key_of, self.assignments))
 
 
 def check_asked(study: Study, asked: Asked) -> None:

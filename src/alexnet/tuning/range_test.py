@@ -22,7 +22,7 @@ from alexnet.files import write_atomically
 from alexnet.progress import Meter
 from alexnet.training.checkpoint import Position
 from alexnet.training.vitals import update_ratios
-from alexnet.tuning.setup import Bench, train_step
+from alexnet.tuning.setup import Bench, train_pass
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,17 +75,23 @@ def range_test(bench: Bench, steps: int) -> RangeTest:
     before = {name: tensor.detach().clone() for name, tensor in bench.state.tensors().items()}
     position = bench.state.position
     low = bench.config.optimizer.lr / _GROWTH ** ((steps - 1) / 2)
-    rates, losses, updates = [], [], []
+    rates: list[float] = []
+    losses, updates = [], []
     try:
         with Meter("range test", steps) as meter:
             batches = training_batches(bench.feed, 0, steps, bench.config.data.workers)
-            for step, batch in enumerate(batches):
+            loss = 0.0
+            for batch in batches:
+                step = len(rates)
                 rate = low * _GROWTH**step
-                loss = train_step(bench, step, batch.to(bench.world.device), rate)
+                loss += train_pass(bench, step, batch.to(bench.world.device), rate)
+                if not batch.ends_step:
+                    continue
                 rates.append(rate)
                 losses.append(loss)
                 updates.append(median(update_ratios(bench.state.optimizer).values()))
                 meter.advance(1, f"rate {rate:.1e}, loss {loss:.3f}")
+                loss = 0.0
                 if _broken(losses, bench.state.network.outline.num_classes):
                     break
             batches.close()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from alexnet.config import Config
-from alexnet.data.batches import Batch, TrainingFeed
+from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed
 from alexnet.draws import sample_keys
 from alexnet.model.build import build_network
 from alexnet.model.catalog import resolve
@@ -50,20 +50,23 @@ def new_bench(config: Config, world: World, data: Data) -> Bench:
         crop_size=model.variant.image_size,
         batch_size=config.train.batch_size,
         seed=config.train.seed,
+        micro_batch_size=config.train.micro_batch_size,
     )
     return Bench(state, feed, world, config)
 
 
-def train_step(bench: Bench, step: int, batch: Batch, lr: float) -> float:
-    """One update at a given rate; the loss before it."""
+def train_pass(bench: Bench, step: int, batch: Batch, lr: float) -> float:
+    """One pass of a step, the last of which updates at the given rate; its part of the loss."""
     state, world, optimizer = bench.state, bench.world, bench.config.optimizer
     factors = {layer: factor for layer, first, factor in optimizer.layer_rates if first <= 1}
     set_rates(state.optimizer, Rates(lr, lr * optimizer.bias_lr_factor, factors))
     keys = torch.from_numpy(sample_keys(bench.config.train.seed, step, batch.positions))
     with world.autocast():
         logits = state.network.module(batch.colored(state.network.mean), keys.to(world.device))
-    loss = F.cross_entropy(logits.float(), batch.labels)
-    state.optimizer.zero_grad(set_to_none=True)
+    summed = F.cross_entropy(logits.float(), batch.labels, reduction="sum", ignore_index=NO_IMAGE)
+    loss = summed / batch.total
     loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
+    if batch.ends_step:
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
     return float(loss.detach())

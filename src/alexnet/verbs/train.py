@@ -92,7 +92,7 @@ def train(
     if budget is not None:
         from alexnet.tuning.budget import fit_to_budget, read_duration
 
-        config = fit_to_budget(config, read_duration(budget), assignments)
+        config = fit_to_budget(config, read_duration(budget), assignments, devices or 1)
     if dry_run:
         return click.echo(config.to_json(), nl=False)
     if devices and devices > 1:
