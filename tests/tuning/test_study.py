@@ -263,9 +263,8 @@ def test_a_folder_of_the_same_name_is_not_taken_for_the_first(
     other = new_image_folder()
     monkeypatch.chdir(other.parent)
     same_name = other.rename(other.with_name(image_folder.name))
-    monkeypatch.setattr("alexnet.tuning.search.work", lambda study: [])
-    make(image_folder, None)
-    make(image_folder, None)
+    make(image_folder, None, trials=1)
+    make(image_folder, None, trials=1)
     with pytest.raises(UserError, match=r"the images .*, not .*choose another --out"):
         make(same_name, None)
 

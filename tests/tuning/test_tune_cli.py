@@ -110,6 +110,26 @@ def test_what_is_no_study_is_not_touched(
     (tmp_path / "letter.txt").write_text("dear")
     error = call(capsys, "tune", image_folder, "--out", tmp_path, code=2)
     assert "is no study" in error
+    for place in (tmp_path / "letter.txt", tmp_path / "letter.txt" / "study"):
+        for how in ((), ("--range",)):
+            error = call(capsys, "tune", image_folder, *_TINY, *how, "--out", place, code=2)
+            assert "letter.txt" in error
+            assert "name another place" in error
+
+
+def test_a_search_says_what_cannot_be_searched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], image_folder: Path
+) -> None:
+    few = ("--epochs", "1", "--trials", "2", "--storage", "folder", "--out", tmp_path / "study")
+    error = call(capsys, "tune", image_folder, "--set", "train.steps=3", *few, code=2)
+    assert "--set train.steps=null" in error
+    hopeless = ("--lr", "1e9", "--set", "train.alarm=true")
+    error = call(capsys, "tune", image_folder, *_TINY, *hopeless, *few, code=2)
+    assert (
+        "All 2 trials failed, the first because training stopped at step 4: the loss is not"
+        in error
+    )
+    assert "study.html" in error
 
 
 def test_the_built_in_importance_finds_what_decides() -> None:

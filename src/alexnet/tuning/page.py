@@ -117,6 +117,9 @@ def verdict(study: Study, trials: Sequence[Trial]) -> str:
     """The result in a sentence or two."""
     winner = best(trials)
     if winner is None:
+        failures = [trial.failure for trial in trials if trial.failure]
+        if failures and len(failures) == len(trials):
+            return f"All {len(trials)} trials failed, the first because {failures[0]}"
         return "No trial has been evaluated yet."
     rung = max(winner.scores)
     words = (
@@ -124,7 +127,9 @@ def verdict(study: Study, trials: Sequence[Trial]) -> str:
         f"{winner.scores[rung].error:.2%} after {shown_epochs(study.plan.rungs[rung])} epochs"
     )
     first = next((t for t in trials if t.number == 0 and 0 in t.scores), None)
-    if first is not None:
+    if first is not None and first.failure:
+        words += "; the defaults (trial 0) failed"
+    elif first is not None:
         reached = max(first.scores)
         words += (
             f"; the defaults (trial 0) came to {first.scores[reached].error:.2%} at epoch "

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from alexnet.config import Config
+from alexnet.config import Config, key_of
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
 from alexnet.parallel.devices import devices_for, visible_device
@@ -83,16 +83,16 @@ def search(
             helper.wait()
     page = write_page(study, found)
     winner = best(found)
-    command = command_line(study, winner) if winner else None
+    if winner is None:
+        raise UserError(f"{verdict(study, found)}; all of them are in {page}")
+    command = command_line(study, winner)
     shares, _ = importance(found, study.space)
     return {
         "study": str(out),
         "trials": len(found),
         "epochs": epochs_trained(study, found),
         "share_of_full_training": share_of_full(study, found),
-        "best": None
-        if winner is None
-        else {
+        "best": {
             "trial": winner.number,
             "top1_error": winner.scores[max(winner.scores)].error,
             "settings": winner.point,
@@ -124,6 +124,11 @@ def _existing(out: Path, asked: Asked) -> Study:
 
 
 def _new(out: Path, config: Config, asked: Asked, workers: int) -> Study:
+    if config.train.steps is not None:
+        raise UserError(
+            f"a search compares trials after epochs, and train.steps={config.train.steps} would end"
+            " all of them before: use --set train.steps=null, and --epochs for a short search"
+        )
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     epochs = config.train.epochs
     rungs = (
@@ -172,10 +177,11 @@ def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) 
     costs = measure_costs(config, source)
     steps = steps_per_epoch(config, len(source.train))
     evaluation = len(source.validation) * costs.validation_image
+    reading = (len(source.train) + len(source.validation)) * costs.decoding
 
     def duration(trials: int) -> float:
         plan = Plan(trials, rungs)
-        return plan.epochs() * steps * costs.step + plan.evaluations() * evaluation
+        return reading + plan.epochs() * steps * costs.step + plan.evaluations() * evaluation
 
     count = 0
     while duration(count + 1) <= _MARGIN * seconds:
@@ -203,11 +209,11 @@ def find_range(
         "images_per_second", "fastest_batch_size", "lines"}.
     """
     config = resolve_config(data, recipe, assignments, None, init)
+    folder = out or Path("studies") / f"{Path(config.data.source).name}-range"
+    folder.mkdir(parents=True, exist_ok=True)  # an error comes before the work
     world = make_world(config.train.device, config.train.precision)
     bench = new_bench(config, world, load_data(config, world))
     test = range_test(bench, sweep_steps(total_steps(config, bench.feed.steps_per_epoch)))
-    folder = out or Path("studies") / f"{Path(config.data.source).name}-range"
-    folder.mkdir(parents=True, exist_ok=True)
     save_plot(test, folder / "range.png")
     del bench
     measured = speeds(config)
@@ -244,7 +250,7 @@ def _command_with_rate(
     given = [*([data] if data else []), *(["--recipe", recipe] if recipe else [])]
     given += ["--init", init] if init else []
     found = {"optimizer.lr": test.suggested, "train.batch_size": config.train.batch_size}
-    kept = [entry for entry in assignments if entry.partition("=")[0].strip() not in found]
+    kept = [entry for entry in assignments if key_of(entry) not in found]
     changes = [word for entry in kept for word in ("--set", entry)]
     rule = ["--batch-size", str(config.train.batch_size), "--lr", f"{test.suggested:g}"]
     return shlex.join(["alexnet", "train", *given, *changes, *rule])

@@ -186,7 +186,9 @@ def work(study: Study) -> list[Trial]:
         UserError: the data cannot be used, or the disk is full; what is saved stays, and once that
             is mended the study goes on.
     """
-    ledger, data = study.ledger(), None
+    with lock(study.folder / "lock"):
+        ledger = study.ledger()
+    data = None
     while True:
         with ExitStack() as claim:
             job = _take(study, ledger, claim)
@@ -205,30 +207,22 @@ def _take(study: Study, ledger: Ledger, claim: ExitStack) -> Job:
     """Choose a job and lock its trial for as long as `claim` is open."""
     with lock(study.folder / "lock"):
         trials = ledger.trials()
-        free: dict[int, ExitStack] = {}
-        for trial in trials:
-            if not hopeless(trials, trial, study.plan):
-                held = ExitStack()
-                if _claim(study, trial.number, held):
-                    free[trial.number] = held
-        busy = [trial.number for trial in trials if trial.number not in free]
-        job = next_job(trials, busy, study.plan)
-        if job.kind == "new":
-            trial = ledger.new(point_of(study.space, study.config))
+        busy: set[int] = set()
+        while True:
+            job = next_job(trials, busy, study.plan)
+            trial = (
+                ledger.new(point_of(study.space, study.config)) if job.kind == "new" else job.trial
+            )
+            if trial is None:
+                return job
             if trial.number >= study.plan.trials:  # a worker without this lock was faster
-                job = Job("wait")
-            else:
-                free[trial.number] = ExitStack()
-                _claim(study, trial.number, free[trial.number])
-                job = Job("train", trial)
-        elif job.kind == "promote" and job.trial:
-            job = Job("train", ledger.set_target(job.trial, job.trial.target + 1))
-        for number, held in free.items():
-            if job.trial and number == job.trial.number:
-                claim.push(held)
-            else:
-                held.close()
-        return job
+                return Job("wait")
+            if not _claim(study, trial.number, claim):
+                busy.add(trial.number)
+                continue
+            if job.kind == "promote":
+                trial = ledger.set_target(trial, trial.target + 1)
+            return Job("train", trial)
 
 
 def _claim(study: Study, number: int, held: ExitStack) -> bool:
