@@ -91,8 +91,21 @@ def test_rates_of_layers_win_over_those_that_are_there() -> None:
     )
     with pytest.raises(UserError, match="LAYER=FACTOR"):
         with_layer_rates(config, (), ("fc8",))
-    with pytest.raises(UserError, match="conv9"):
-        with_layer_rates(config, ("conv9",), ())
+    for stranger in ("conv9", "local3"):  # which another network has
+        with pytest.raises(UserError, match=rf"unknown layer of paper '{stranger}'"):
+            with_layer_rates(config, (stranger,), ())
+    with pytest.raises(UserError, match="leave one to learn"):
+        with_layer_rates(config, (",".join(VARIANTS["paper"].weight_layers),), ())
+
+
+def test_a_network_that_computes_something_else_is_refused(tmp_path: Path) -> None:
+    """Though its weights would fit; what only training sees may differ."""
+    base = network(("cat", "dog"), 1)
+    save_weights(tmp_path / "weights.safetensors", base)
+    other = AlexNet(replace(base.variant, activation="tanh"), 2)
+    with pytest.raises(UserError, match="first difference: activation"):
+        begin_with(other, tmp_path)
+    begin_with(AlexNet(replace(base.variant, dropout=0.3), 2), tmp_path)
 
 
 def test_a_run_from_another_run(

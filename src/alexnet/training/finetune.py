@@ -1,7 +1,7 @@
 """Fine-tuning: begin with the weights of another run, and replace the head by class name."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,10 @@ from alexnet.model.build import Network
 from alexnet.model.catalog import ALL_VARIANTS, resolve
 from alexnet.model.weights import load
 from alexnet.progress import say
+from alexnet.suggest import unknown
+
+# What may differ from the network whose weights are taken: names, training, and size if it fits.
+_ANEW = ("name", "summary", "image_size", "dropout", "weight_std", "bias")
 
 
 def network_of(init: Path) -> tuple[ModelConfig, int]:
@@ -53,10 +57,16 @@ def begin_with(model: Network, init: str | Path) -> list[str]:
         for name, tensor in own.items()
         if not name.startswith(head) and tensor.shape != others.get(name, tensor[:0]).shape
     ]
-    if different or base.variant.order != model.variant.order:
+    different += [
+        field.name
+        for field in fields(base.variant)
+        if field.name not in _ANEW
+        and getattr(base.variant, field.name) != getattr(model.variant, field.name, None)
+    ]
+    if different:
         raise UserError(
             f"the network of {init} ({base.variant.name}) is not the one to be trained "
-            f"({model.variant.name}; first difference: {(different or ['order of layers'])[0]}); "
+            f"({model.variant.name}; first difference: {different[0]}); "
             "leave --variant and model.* to --init"
         )
     row_of = {name: row for row, name in enumerate(base.classes)}
@@ -78,15 +88,17 @@ def freeze(model: Network, config: Config) -> list[str]:
     Returns:
         Their names.
     """
-    rules: dict[str, list[float]] = {}
-    for layer, first_epoch, factor in config.optimizer.layer_rates:
-        rules.setdefault(layer, [] if first_epoch <= 1 else [1.0]).append(factor)
-    frozen = [
-        name for name in model.variant.weight_layers if rules.get(name) and not any(rules[name])
-    ]
+    frozen = _frozen(model.variant.weight_layers, config)
     for name in frozen:
         model.get_submodule(name).requires_grad_(False)
     return frozen
+
+
+def _frozen(layers: Sequence[str], config: Config) -> list[str]:
+    rules: dict[str, list[float]] = {}
+    for layer, first_epoch, factor in config.optimizer.layer_rates:
+        rules.setdefault(layer, [] if first_epoch <= 1 else [1.0]).append(factor)
+    return [name for name in layers if rules.get(name) and not any(rules[name])]
 
 
 def start_weights(model: Network, config: Config) -> None:
@@ -125,8 +137,9 @@ def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[st
         factors: `layer=factor`, relative to the general rate.
 
     Raises:
-        UserError: an unknown layer, or no number.
+        UserError: no layer of this network, no number, or nothing is left to learn.
     """
+    network = resolve(config.model)
     rules = [(layer, 1, 0.0) for name in freeze for layer in name.split(",")]
     for entry in factors:
         layer, _, text = entry.partition("=")
@@ -134,5 +147,11 @@ def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[st
             rules.append((layer, 1, float(text)))
         except ValueError:
             raise UserError(f"--layer-rate wants LAYER=FACTOR, not {entry!r}") from None
+    for layer, _, _ in rules:
+        if layer not in network.weight_layers:
+            raise UserError(unknown(f"layer of {network.name}", layer, network.weight_layers))
     kept = [rule for rule in config.optimizer.layer_rates if rule[0] not in {r[0] for r in rules}]
-    return change(config, "optimizer.layer_rates", [*kept, *rules])
+    config = change(config, "optimizer.layer_rates", [*kept, *rules])
+    if len(_frozen(network.weight_layers, config)) == len(network.weight_layers):
+        raise UserError("every layer is frozen; leave one to learn, such as the last")
+    return config
