@@ -126,7 +126,7 @@ def dominate(folder: Path) -> None:
         (cut, "unreadable-images", "error"),
         (flatten, "corrupted-images", "error"),
         (contradict, "contradicting-labels", "error"),
-        (shuffle, "labels-say-nothing", "warning"),
+        (shuffle, "labels-say-nothing", "note"),
         (dominate, "one-class-dominates", "error"),
     ],
 )
@@ -175,3 +175,16 @@ def test_nearest_against_a_plain_loop() -> None:
     own, apart = nearest(known, known, same=True)
     assert not np.any(own == np.arange(len(known)))
     assert apart.min() > 0
+
+
+def test_links_that_lead_nowhere_are_images_that_cannot_be_read(folder: Path) -> None:
+    for path in images(folder, "train")[::2]:
+        path.unlink()
+        path.symlink_to(folder / "gone.png")
+    shutil.rmtree(folder / "val" / "7")
+    diagnosis = examine_data(str(folder))
+    (found,) = diagnosis.findings
+    assert (found.name, found.severity) == ("unreadable-images", "error")
+    assert diagnosis.facts["unreadable"] == 150
+    assert diagnosis.facts["looked_at"] == 300 + len(images(folder, "val"))
+    assert diagnosis.facts["notes"] == ["val/ has no images of class '7'"]

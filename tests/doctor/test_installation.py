@@ -15,9 +15,11 @@ HEALTHY: dict[str, Any] = {
     "cuda_usable": True,
     "cores_allowed": 8,
     "threads": 8,
+    "threads_limited": False,
     "free_memory_bytes": 16 * 2**30,
     "free_disk_bytes": 100 * 2**30,
 }
+_NO_GPU = {"nvidia_device": False, "cuda_usable": False, "torch_cuda": None}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ HEALTHY: dict[str, Any] = {
         ({"torch": "2.9.1"}, "old-torch", "2.9.1"),
         ({"cuda_usable": False, "torch_cuda": None}, "gpu-unused", "built without CUDA"),
         ({"cuda_usable": False}, "gpu-unused", "driver is too old"),
-        ({"nvidia_device": False, "cuda_usable": False, "threads": 1}, "idle-cores", "1 of 8"),
+        ({**_NO_GPU, "threads": 1, "threads_limited": True}, "idle-cores", "1 of 8"),
         ({"free_memory_bytes": 2**30}, "little-memory", "1.0 GiB"),
         ({"free_disk_bytes": 2**30}, "little-disk", "1.0 GiB"),
     ],
@@ -39,8 +41,9 @@ def test_each_fault_is_named_alone(changes: dict[str, Any], name: str, words: st
 
 def test_the_healthy_are_left_in_peace() -> None:
     assert judge_installation(HEALTHY) == []
-    without_gpu = {"nvidia_device": False, "cuda_usable": False, "torch_cuda": None}
-    assert judge_installation({**HEALTHY, **without_gpu}) == []
+    assert judge_installation({**HEALTHY, **_NO_GPU}) == []
+    # Of two halves of each core torch takes one by itself.
+    assert judge_installation({**HEALTHY, **_NO_GPU, "threads": 4}) == []
 
 
 def test_this_installation_has_all_facts(tmp_path: Path) -> None:

@@ -76,8 +76,9 @@ def data_facts(
         "training_images": len(source.train),
         "validation_images": len(source.validation),
         "images_per_class": [int(counts.min()), int(counts.max())],
-        "looked_at": train.looked_at + validation.looked_at,
-        "unreadable": len(train.unreadable) + len(validation.unreadable),
+        "looked_at": _looked_at(source, train, validation),
+        "unreadable": len(_unreadable_of(source, train, validation)),
+        **({"notes": list(source.notes)} if source.notes else {}),
         "grayscale_share": float(_grayscale(train).mean()) if len(train) else 0.0,
         "shorter_side": [int(sides.min()), int(np.median(sides)), int(sides.max())]
         if len(sides)
@@ -90,12 +91,12 @@ def data_facts(
 
 def judge_data(source: Source, train: Sample, validation: Sample) -> list[Finding]:
     """Everything that is wrong with a data set, from its labels and a sample of its images."""
-    unreadable = [*train.unreadable, *validation.unreadable]
+    unreadable = _unreadable_of(source, train, validation)
     # Pictures without contrast are not told from noise.
     contrast = _contrast(train)
     contents = digests_of(source.train, train, "comparing training images")
     return [
-        *_unreadable(unreadable, train.looked_at + validation.looked_at),
+        *_unreadable(unreadable, _looked_at(source, train, validation)),
         *(contrast or _corrupted(train, validation)),
         *_leaks(source, contents, train, validation),
         *_balance(source),
@@ -103,6 +104,15 @@ def judge_data(source: Source, train: Sample, validation: Sample) -> list[Findin
         *_sizes(train),
         *_labels(train),
     ]
+
+
+def _unreadable_of(source: Source, train: Sample, validation: Sample) -> list[tuple[str, str]]:
+    """(name, reason) of images that cannot be opened, and of those that are no files at all."""
+    return [*source.unusable, *train.unreadable, *validation.unreadable]
+
+
+def _looked_at(source: Source, train: Sample, validation: Sample) -> int:
+    return len(source.unusable) + train.looked_at + validation.looked_at
 
 
 def _unreadable(unreadable: list[tuple[str, str]], looked_at: int) -> list[Finding]:
@@ -332,11 +342,11 @@ def _labels(train: Sample) -> list[Finding]:
     return [
         Finding(
             "labels-say-nothing",
-            "warning",
+            "note",
             f"the two images most alike are of one class in {agreement:.1%} of the cases, by "
-            f"chance in {by_chance:.1%}: labels and images seem to have nothing to do with "
-            "each other",
-            "look at some images of each class; compare the list of labels with the files",
+            f"chance in {by_chance:.1%}: the classes do not show at a glance, or the labels have "
+            "nothing to do with the images",
+            "look at some images of each class; if they fit, train, and ask about the run",
         )
     ]
 

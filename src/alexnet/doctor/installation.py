@@ -1,6 +1,7 @@
 """The installation: torch against the hardware, versions, threads, memory and disk."""
 
 import importlib.metadata
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -60,13 +61,15 @@ def judge_installation(facts: dict[str, Any]) -> list[Finding]:
                 "install a CUDA build of torch that fits the driver (nvidia-smi shows its version)",
             )
         )
-    if not facts["cuda_usable"] and facts["threads"] < facts["cores_allowed"]:
+    # By itself torch may take a thread for each core, not for each of its two halves.
+    limited = facts["threads_limited"] and facts["threads"] < facts["cores_allowed"]
+    if limited and not facts["cuda_usable"]:
         findings.append(
             Finding(
                 "idle-cores",
                 "warning",
                 f"torch uses {facts['threads']} of {facts['cores_allowed']} processor cores",
-                "unset OMP_NUM_THREADS, or set it to the number of cores",
+                "unset OMP_NUM_THREADS and MKL_NUM_THREADS, or set them to the number of cores",
             )
         )
     if facts["free_memory_bytes"] < _SMALL_MEMORY:
@@ -104,6 +107,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         "bf16": has_bf16(device),
         "cores_allowed": cores(),
         "threads": torch.get_num_threads(),
+        "threads_limited": any(f"{name}_NUM_THREADS" in os.environ for name in ("OMP", "MKL")),
         "free_memory_bytes": available_bytes(torch.device("cpu")),
         "free_disk_bytes": shutil.disk_usage(folder).free,
         **{name: _version(name) for name in _PACKAGES},
