@@ -27,6 +27,7 @@ from alexnet.training import run as training_run
 from alexnet.training.checkpoint import Position, save_checkpoint
 from alexnet.training.choices import resolve_config
 from alexnet.training.directory import create_run
+from alexnet.training.watch import VERDICT, read_findings
 
 # A narrow network on small pictures.
 SMALL = (
@@ -241,15 +242,12 @@ def _main() -> None:
             broken, folder, seed, epochs=8, changes=[f"train.alarm={options.alarm}"]
         )
         diagnosis = examine_run(run)
-        said = folder / "run" / "findings.jsonl"
         rows.append(
             {
                 "name": name,
                 "expected": broken.expected,
                 "found": [[f.severity, f.name] for f in diagnosis.findings],
-                "watch": [json.loads(line)["name"] for line in said.read_text().splitlines()]
-                if said.exists()
-                else [],
+                "watch": [f.name for f in read_findings(run) if f.name != VERDICT],
                 "stopped": stopped,
                 "validation_error": diagnosis.facts.get("validation_error"),
                 "largest_update_ratio": diagnosis.facts.get("largest_update_ratio"),

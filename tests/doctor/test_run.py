@@ -3,14 +3,19 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
+import torch
 from click.testing import CliRunner
 
-from alexnet.doctor.run import examine_run
+from alexnet.doctor import network
+from alexnet.doctor.run import examine_run, explained
 from alexnet.errors import UserError
+from alexnet.findings import Finding
 from alexnet.training.run import train
-from alexnet.training.watch import read_findings
+from alexnet.training.watch import read_findings, remember_verdict
 from alexnet.verbs import verbs
 from broken_runs import BREAKS, HEALTHY, make_run
 
@@ -21,6 +26,7 @@ _QUICK = {
     "wrong-mean": False,
     "not-shuffled": True,
 }
+_SEVERITIES: tuple[Literal["warning", "error"], ...] = ("warning", "error")
 _SMALLER = ("model.image_size=48", "data.size=54", "train.log_every_steps=5")
 
 
@@ -38,12 +44,33 @@ def test_a_broken_run_is_named_and_the_watch_says_so(name: str, tmp_path: Path) 
 
 def test_the_alarm_names_the_cause_that_the_watch_found(tmp_path: Path) -> None:
     broken = next(b for b in BREAKS if b.expected == "dead-relus")
-    _, said = make_run(
+    run, said = make_run(
         broken, tmp_path, train=320, validation=60, epochs=3, changes=(*_SMALLER, "train.steps=40")
     )
     assert said is not None
     assert said.startswith("training stopped at step 20")
     assert "relu3 answer zero to every image" in said
+    assert [finding.name for finding in examine_run(run).findings] == ["dead-relus"]
+
+
+def test_what_the_alarm_alone_has_seen_is_not_healthy(tmp_path: Path) -> None:
+    run, _ = make_run(
+        HEALTHY, tmp_path, train=120, validation=30, epochs=1, changes=(*_SMALLER, "train.steps=1")
+    )
+    assert examine_run(run).findings == []
+    remember_verdict(run, "training stopped at step 9: it cannot learn; try another rate")
+    (finding,) = examine_run(run).findings
+    assert finding.cause == "training stopped at step 9: it cannot learn"
+    assert finding.mend == "try another rate"
+
+
+def test_a_single_bad_file_explains_no_failure() -> None:
+    low, labels = (Finding(name, "error", "", "") for name in ("rate-too-low", "labels-do-not-fit"))
+    few, many = (Finding("unreadable-images", severity, "", "") for severity in _SEVERITIES)
+    assert explained([few, low], False, False) == [few, low]
+    assert explained([many, low], False, False) == [many]
+    dead = Finding("dead-relus", "error", "", "")
+    assert explained([labels, dead], False, False) == [dead]
 
 
 def test_a_healthy_run_is_left_in_peace(tmp_path: Path) -> None:
@@ -84,3 +111,24 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
 def test_the_installation_is_examined_without_an_argument() -> None:
     result = CliRunner().invoke(verbs, ["doctor", "--json"], catch_exceptions=False)
     assert json.loads(result.stdout)["subject"] == "installation"
+
+
+def test_a_unit_is_dead_only_if_it_is_in_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 units ten answer to one image each, which are far apart."""
+    answers = torch.zeros(64, 200)
+    answers[torch.arange(0, 60, 6), torch.arange(10)] = 1.0
+    monkeypatch.setattr(
+        network, "quiet_activations", lambda model, images: {"relu6": answers[images.long()]}
+    )
+    model: Any = None
+    for at_once in (7, 64):
+        monkeypatch.setattr(network, "_AT_ONCE", at_once)
+        (found,) = network._dead(model, torch.arange(64), learned=False)
+        assert "95% of the units of relu6" in found.cause
+    model = SimpleNamespace(variant=SimpleNamespace(activation="tanh"))
+    answers.fill_(0.5)[:62] = 0.99
+    for at_once in (7, 64):
+        monkeypatch.setattr(network, "_AT_ONCE", at_once)
+        (found,) = network._saturated(model, torch.arange(64), learned=True)
+        assert "97% of the answers of relu6" in found.cause
+        assert found.severity == "warning"

@@ -152,10 +152,18 @@ def test_files_are_those_of_one_device(
     for file in ("weights.safetensors", f"checkpoints/step-{4 * _EPOCHS:08d}.safetensors"):
         ours, theirs = load_file(undisturbed / file), load_file(alone / file)
         assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
-    watched = {"findings.jsonl"}  # split networks have no watch
+    watched = {"findings.jsonl"}  # units are watched where the network is whole
     names = [{p.name for p in run.iterdir()} - watched for run in (undisturbed, alone)]
     assert names[0] == names[1]
     assert losses(undisturbed) == pytest.approx(losses(alone), rel=1e-4)
+    updates = [
+        next(row for row in read_metrics(run / "metrics.jsonl") if row["split"] == "train")[
+            "update_ratios"
+        ]
+        for run in (undisturbed, alone)
+    ]
+    assert updates[0].keys() == updates[1].keys()
+    assert list(updates[0].values()) == pytest.approx(list(updates[1].values()), rel=1.0)
     result = json.loads((undisturbed / "result.json").read_text())
     assert result["top1_error"] == json.loads((alone / "result.json").read_text())["top1_error"]
 

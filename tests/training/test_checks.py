@@ -172,3 +172,35 @@ def test_a_while_is_told_from_the_images_whatever_the_batch() -> None:
 
 def test_shares_are_those_of_the_classes() -> None:
     assert shares(np.array([0, 0, 2, 2]), 4).tolist() == [0.5, 0.0, 0.5, 0.0]
+
+
+def test_guessing_is_measured_by_the_classes_of_the_validation_images() -> None:
+    """Skewed in training and even in validation: an error of 15 % is far from guessing's 50."""
+    facts = Facts(0.01, np.array([0.85, 0.15]), 200, validation_shares=np.array([0.5, 0.5]))
+    assert facts.blind_error == pytest.approx(0.5)
+    rows = [
+        {**row, "loss": 0.1} if row["split"] == "train" else {**row, "top1_error": 0.15}
+        for row in healthy()
+    ]
+    assert names(rows, facts) == []
+    assert names(rows, Facts(0.01, facts.shares, 200)) == ["labels-do-not-fit"]
+
+
+def test_units_that_come_back_are_not_dead() -> None:
+    rows = stuck()
+    train = [row for row in rows if row["split"] == "train"]
+    train[2]["dead_units"] = {"relu7": 0.95}
+    assert names(rows[: rows.index(train[2]) + 1], ended=False) == []
+    train[3]["dead_units"] = {"relu7": 0.3}
+    assert "dead-relus" not in names(rows)
+    train[4]["dead_units"] = train[5]["dead_units"] = {"relu7": 0.95}
+    assert names(rows[: rows.index(train[5]) + 1], ended=False) == ["dead-relus"]
+
+
+def test_labels_are_blamed_with_what_was_measured_only() -> None:
+    unseen = [
+        {key: value for key, value in row.items() if key not in ("dead_units", "signal")}
+        for row in stuck()
+    ]
+    (found,) = check_run(unseen, EVEN, ended=True)
+    assert "although updates and order are healthy" in found.cause

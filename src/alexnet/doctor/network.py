@@ -1,5 +1,6 @@
 """The network of a run: its mean, its units, its first signal, and whom it contradicts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import resolve
 from alexnet.model.weights import load
 from alexnet.training.checkpoint import checkpoints
-from alexnet.training.vitals import dead_channels, quiet_activations, signal
+from alexnet.training.checks import dead_relus
+from alexnet.training.vitals import quiet_activations, signal, silent_channels
 
 _LOOKED_AT = 256  # images whose activations are measured
+_AT_ONCE = 32  # of them, or examining a network would take more memory than training it
 _MEAN_TOLERANCE = 6.0  # grey levels, of the mean of a channel
 _STANDARD_ERRORS = 6.0  # of a mean over a sample
 _DEAD = 0.9  # of a layer's kernels or neurons
@@ -66,7 +69,9 @@ def initial_signal(config: Config, classes: int, images: ImageSet, mean: Tensor)
 
 
 @torch.no_grad()
-def judge_network(model: Network, images: ImageSet, own_mean: bool = True) -> list[Finding]:
+def judge_network(
+    model: Network, images: ImageSet, own_mean: bool = True, learned: bool = False
+) -> list[Finding]:
     """What is wrong with a network in the light of its training images.
 
     Args:
@@ -74,11 +79,19 @@ def judge_network(model: Network, images: ImageSet, own_mean: bool = True) -> li
         images: of the training split.
         own_mean: whether the network should subtract the mean of these images (a fine-tuned one
             keeps that of the images it first saw).
+        learned: whether it has, so that what has died is not all of it.
     """
     pixels, _ = some_images(images, model.variant.image_size)
     findings = _mean(model, pixels) if own_mean else []
-    stages = quiet_activations(model, pixels.float())
-    return [*findings, *_dead(model, stages), *_saturated(model, stages)]
+    judge = _dead if model.variant.activation == "relu" else _saturated
+    return [*findings, *judge(model, pixels, learned)]
+
+
+def _rectified(model: Network, pixels: Tensor) -> Iterator[dict[str, Tensor]]:
+    """What the layers' activation functions put out, block by block: all stages take 7 MB each."""
+    for block in torch.split(pixels, _AT_ONCE):
+        stages = quiet_activations(model, block.float())
+        yield {name: output for name, output in stages.items() if name.startswith("relu")}
 
 
 def _mean(model: Network, pixels: Tensor) -> list[Finding]:
@@ -103,43 +116,37 @@ def _mean(model: Network, pixels: Tensor) -> list[Finding]:
     ]
 
 
-def _dead(model: Network, stages: dict[str, Tensor]) -> list[Finding]:
-    if model.variant.activation != "relu":
-        return []
-    dead = {name: share for name, share in dead_channels(stages).items() if share > _DEAD}
-    if not dead:
-        return []
-    name, share = next(iter(dead.items()))
-    return [
-        Finding(
-            "dead-relus",
-            "error",
-            f"{share:.0%} of the units of {name} answer zero to every image; no gradient passes "
-            "them and they do not come back",
-            "start anew with the initial biases of the variant, or a lower --lr with a warm-up "
-            "(schedule.warmup_epochs)",
-        )
-    ]
-
-
-def _saturated(model: Network, stages: dict[str, Tensor]) -> list[Finding]:
-    kind = model.variant.activation
-    if kind == "relu":
-        return []
-    shares = {}
-    for name, output in stages.items():
-        if name.startswith("relu"):
-            values = output.float()
-            at_end = values.abs() > 0.98 if kind == "tanh" else (values < 0.01) | (values > 0.99)
-            shares[name] = float(at_end.float().mean())
+def _dead(model: Network, pixels: Tensor, learned: bool) -> list[Finding]:
+    """Units that are silent in every block."""
+    silent: dict[str, Tensor] = {}
+    for stages in _rectified(model, pixels):
+        for name, here in silent_channels(stages).items():
+            silent[name] = here & silent.get(name, here)
+    shares = {name: float(units.float().mean()) for name, units in silent.items()}
     worst = max(shares, key=lambda name: shares[name])
-    if shares[worst] < _SATURATED:
+    if shares[worst] <= _DEAD:
+        return []
+    return [dead_relus(worst, shares[worst], severity="warning" if learned else "error")]
+
+
+def _saturated(model: Network, pixels: Tensor, learned: bool) -> list[Finding]:
+    """Answers at the ends of tanh or sigmoid, of all blocks together."""
+    kind = model.variant.activation
+    at_end: dict[str, float] = {}
+    for stages in _rectified(model, pixels):
+        for name, output in stages.items():
+            values = output.float()
+            ends = values.abs() > 0.98 if kind == "tanh" else (values < 0.01) | (values > 0.99)
+            share = float(ends.float().mean()) * len(output) / len(pixels)
+            at_end[name] = at_end.get(name, 0.0) + share
+    worst = max(at_end, key=lambda name: at_end[name])
+    if at_end[worst] < _SATURATED:
         return []
     return [
         Finding(
             "saturation",
-            "error",
-            f"{shares[worst]:.0%} of the answers of {worst} are at the ends of {kind}, where no "
+            "warning" if learned else "error",
+            f"{at_end[worst]:.0%} of the answers of {worst} are at the ends of {kind}, where no "
             "gradient passes",
             "lower model.initial_scale or --lr, or use model.activation=relu",
         )

@@ -41,7 +41,7 @@ from alexnet.training.checks import (
 )
 from alexnet.training.data import Data, load_data, refuse_other_data
 from alexnet.training.metrics import read_metrics
-from alexnet.training.watch import read_findings
+from alexnet.training.watch import VERDICT, read_findings
 
 # What the data or the first weights explain, the training need not be blamed for.
 _ROOTS = ("unreadable-images", "corrupted-images", "low-contrast", "drowned-signal", "wrong-mean")
@@ -65,6 +65,7 @@ def examine_run(run: Path) -> Diagnosis:
         shares(data.train.labels, len(data.source.classes)),
         len(data.validation),
         config.schedule.warmup_epochs,
+        shares(data.validation.labels, len(data.source.classes)),
     )
     train = take_sample(data.source.train, TRAIN_LIMIT, "looking at training images")
     validation = take_sample(data.source.validation, VALIDATION_LIMIT, "looking at validation")
@@ -78,7 +79,7 @@ def examine_run(run: Path) -> Diagnosis:
     side = resolve(config.model).image_size
     everything = {**data_facts(data.source, train, validation, side), **_course(rows), **seen}
     nothing = labels_say_nothing(train)
-    return Diagnosis(f"run {run}", everything, _explained(findings, learns(rows, facts), nothing))
+    return Diagnosis(f"run {run}", everything, explained(findings, learns(rows, facts), nothing))
 
 
 def _network(
@@ -95,7 +96,7 @@ def _network(
     model = newest_network(run, config, data.source.classes)
     if model is None:
         return findings, seen
-    findings += judge_network(model, data.train, own_mean=config.train.init is None)
+    findings += judge_network(model, data.train, config.train.init is None, learned)
     if learned:
         suspects, share = label_suspects(model, data.train)
         seen["label_suspects"] = suspects
@@ -104,23 +105,28 @@ def _network(
 
 
 def _remembered(run: Path, rows: list[dict[str, Any]]) -> list[Finding]:
-    """What the watch said while the run went on, if the run was stopped before its first epoch."""
+    """What the watch said if the run was stopped before its first epoch, and the alarm ever."""
     ended_early = not any(row["split"] == "val" for row in rows)
-    return read_findings(run) if ended_early else []
+    return [finding for finding in read_findings(run) if ended_early or finding.name == VERDICT]
 
 
-def _explained(findings: list[Finding], learned: bool, nothing: bool) -> list[Finding]:
+def explained(findings: list[Finding], learned: bool, nothing: bool) -> list[Finding]:
     """The findings without those that others explain.
 
     A low agreement of look-alike images counts against the labels only where the network learned
     nothing either: there are pictures whose classes do not show at a glance.
     """
     names = {finding.name for finding in findings}
-    dropped = set(_SYMPTOMS) if names & set(_ROOTS) else set()
+    errors = {finding.name for finding in findings if finding.severity == "error"}
+    dropped = set(_SYMPTOMS) if errors & set(_ROOTS) else set()
     if "one-class-dominates" in names:
         dropped |= {"labels-say-nothing"}
     if "rate-too-high" in names:
         dropped |= {"dead-relus", "labels-do-not-fit"}
+    if "dead-relus" in errors:
+        dropped.add("labels-do-not-fit")
+    if errors - {VERDICT}:
+        dropped.add(VERDICT)
     if learned or "labels-do-not-fit" in names or not nothing:
         dropped.add("labels-say-nothing")
     return [finding for finding in findings if finding.name not in dropped]

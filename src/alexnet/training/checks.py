@@ -44,6 +44,7 @@ class Facts:
     shares: npt.NDArray[np.float64]  # (C,) of the classes among the training images
     validation_images: int
     warmup_epochs: float = 0.0
+    validation_shares: npt.NDArray[np.float64] | None = None  # (C,); None: as in training
 
     @property
     def chance_loss(self) -> float:
@@ -53,8 +54,9 @@ class Facts:
 
     @property
     def blind_error(self) -> float:
-        """The error of always answering the commonest class."""
-        return 1.0 - float(self.shares.max())
+        """The validation error of always answering the commonest class of the training images."""
+        seen = self.shares if self.validation_shares is None else self.validation_shares
+        return 1.0 - float(seen[self.shares.argmax()])
 
 
 def shares(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float64]:
@@ -79,7 +81,7 @@ def check_run(rows: Rows, facts: Facts, ended: bool = False) -> list[Finding]:
     if not findings:
         findings += _first_cause(train, validation, facts, ended)
     if not findings:
-        findings += [*_overfitting(train, validation), *_dead_weight(train)]
+        findings += [*_overfitting(train, validation), *_dead_weight(train, ended)]
     return [*findings, *_data_bound(train)]
 
 
@@ -122,7 +124,7 @@ def _first_cause(train: Rows, validation: Rows, facts: Facts, ended: bool) -> li
     if learns(train, facts):
         return _memorises(train, validation, facts)
     ratio = largest_update(train)
-    dead = _most_dead(train)
+    dead = _most_dead(train, ended)
     if train[-1]["step"] < _TOO_SOON:
         return []
     if ratio is not None and ratio > _FORGETS_ITSELF:
@@ -130,7 +132,7 @@ def _first_cause(train: Rows, validation: Rows, facts: Facts, ended: bool) -> li
             _rate_too_high(facts, f"an update changes half of the layers by {ratio:.0%} or more")
         ]
     if dead and dead[1] > _DEAD:
-        return [_dead_relus(*dead)]
+        return [dead_relus(*dead)]
     signal = _values(train, "signal")[:1]
     if signal and is_drowned(signal[0]):
         return [drowned(signal[0])]
@@ -138,7 +140,7 @@ def _first_cause(train: Rows, validation: Rows, facts: Facts, ended: bool) -> li
         return [_rate_too_low(facts, ratio)]
     patient = 100 if ended else 300  # steps
     if _settled(train, facts, patient, epochs=3.0) and _at_chance(validation, facts):
-        return [_labels(f"the loss stays at {train[-1]['loss']:.3f}, that of guessing")]
+        return [_labels(train, f"the loss stays at {train[-1]['loss']:.3f}, that of guessing")]
     return []
 
 
@@ -180,8 +182,9 @@ def _memorises(train: Rows, validation: Rows, facts: Facts) -> list[Finding]:
         return []
     return [
         _labels(
+            train,
             f"the training loss falls to {before[-1]['loss']:.3f} while the validation error stays "
-            f"at {validation[-1]['top1_error']:.1%}, that of guessing"
+            f"at {validation[-1]['top1_error']:.1%}, that of guessing",
         )
     ]
 
@@ -210,11 +213,11 @@ def _overfitting(train: Rows, validation: Rows) -> list[Finding]:
     ]
 
 
-def _dead_weight(train: Rows) -> list[Finding]:
-    dead = _most_dead(train)
+def _dead_weight(train: Rows, ended: bool) -> list[Finding]:
+    dead = _most_dead(train, ended)
     if train[-1]["step"] < _TOO_SOON or not dead or dead[1] <= _DEAD:
         return []
-    return [_dead_relus(*dead, severity="warning")]
+    return [dead_relus(*dead, severity="warning")]
 
 
 def bottleneck(train: Rows) -> str | None:
@@ -251,9 +254,16 @@ def dead_units(train: Rows) -> dict[str, float]:
     return dict(counted[-1]) if counted else {}
 
 
-def _most_dead(train: Rows) -> tuple[str, float] | None:
-    """The layer with the largest share of dead units when they were last counted."""
-    return max(dead_units(train).items(), key=lambda entry: entry[1], default=None)
+def _most_dead(train: Rows, ended: bool) -> tuple[str, float] | None:
+    """The layer with the largest share of dead units in both of the last two counts.
+
+    One count says little of a run that goes on: of early ones whole layers have come back.
+    """
+    counts = _values(train, "dead_units")[-2:]
+    if len(counts) < 2 and not ended:
+        return None
+    lasting = {layer: min(count.get(layer, 0.0) for count in counts) for layer in dead_units(train)}
+    return max(lasting.items(), key=lambda entry: entry[1], default=None)
 
 
 def _values(train: Rows, key: str) -> list[Any]:
@@ -296,22 +306,26 @@ def drowned(signal: float) -> Finding:
     )
 
 
-def _dead_relus(layer: str, share: float, severity: Any = "error") -> Finding:
+def dead_relus(layer: str, share: float, severity: Any = "error") -> Finding:
+    """The finding for a layer of units that have died."""
     return Finding(
         "dead-relus",
         severity,
-        f"{share:.0%} of the units of {layer} answer zero to every image; no gradient passes them "
-        "and they do not come back",
+        f"{share:.0%} of the units of {layer} answer zero to every image, and no gradient passes "
+        "them",
         "start anew with the initial biases of the variant, or a lower --lr with a warm-up "
         "(schedule.warmup_epochs)",
     )
 
 
-def _labels(seen: str) -> Finding:
+def _labels(train: Rows, seen: str) -> Finding:
+    measured = {"update_ratios": "updates", "dead_units": "units", "batch_mixing": "order"}
+    healthy = [word for key, word in measured.items() if _values(train, key)]
+    although = f", although {' and '.join(healthy)} are healthy" if healthy else ""
     return Finding(
         "labels-do-not-fit",
         "error",
-        f"{seen}, although updates, units and order are healthy: the labels do not belong to the "
-        "images, or the validation images are of something else",
+        f"{seen}{although}: the labels do not belong to the images, or the validation images are "
+        "of something else",
         "look at some images of each class; compare the list of labels with the files",
     )

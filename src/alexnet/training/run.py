@@ -13,7 +13,7 @@ import torch
 
 from alexnet.config import Config, from_json, read_config
 from alexnet.data.batches import TrainingFeed
-from alexnet.errors import InterruptedRunError, PausedRunError, UserError
+from alexnet.errors import CannotLearnError, InterruptedRunError, PausedRunError, UserError
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
 from alexnet.files import CannotWriteError, write_text
@@ -41,7 +41,7 @@ from alexnet.training.loop import (
 from alexnet.training.metrics import MetricsLog, read_metrics
 from alexnet.training.optimizer import allow_narrow_gradients, build_optimizer
 from alexnet.training.signals import stop_request
-from alexnet.training.watch import Watch
+from alexnet.training.watch import Watch, remember_verdict
 
 
 def train(
@@ -203,7 +203,12 @@ def _run(
             watch=_watch(run, config, world, data, network, feed),
         )
         _announce(run, config, world, data, network)
-        train_loop(state, around)
+        try:
+            train_loop(state, around)
+        except CannotLearnError as verdict:
+            if world.is_first:
+                remember_verdict(run, str(verdict))
+            raise
     best = _best(run, network, world)  # the weights that a user gets
     measured = evaluate_model(
         best, data.validation, config.evaluation.views, world, config.evaluation.batch_size
@@ -234,12 +239,8 @@ def _report(run: Path, best: Network, config: Config, measured: Evaluation, data
 def _watch(
     run: Path, config: Config, world: World, data: Data, network: Placed, feed: TrainingFeed
 ) -> Watch | None:
-    """The watch, in the first process.
-
-    It looks at whole layers without asking the other processes; where the network is split over
-    them, by columns or as hybrid, there is none.
-    """
-    if not world.is_first or network.model_group is not None:
+    """The watch, in the first process."""
+    if not world.is_first:
         return None
     return Watch(
         run,
@@ -247,7 +248,8 @@ def _watch(
         len(data.source.classes),
         config.optimizer.lr,
         config.schedule.warmup_epochs,
-        len(data.validation),
+        data.validation.labels,
+        sees_units=network.model_group is None,
     )
 
 

@@ -87,17 +87,22 @@ def signal(stages: dict[str, Tensor]) -> float:
 
 
 @torch.no_grad()
-def dead_channels(stages: dict[str, Tensor]) -> dict[str, float]:
-    """For each layer of ReLUs, the share of kernels or neurons that answer zero to every image.
+def silent_channels(stages: dict[str, Tensor]) -> dict[str, Tensor]:
+    """For each layer of ReLUs, (channels,) whether a kernel or neuron answers zero to every image.
 
     Args:
         stages: `AlexNet.activations` of some images, without dropout.
     """
     return {
-        name: float((output.transpose(0, 1).flatten(1).amax(1) <= 0.0).float().mean())
+        name: output.transpose(0, 1).flatten(1).amax(1) <= 0.0
         for name, output in stages.items()
         if name.startswith("relu")
     }
+
+
+def dead_channels(stages: dict[str, Tensor]) -> dict[str, float]:
+    """The share of such channels in each layer of ReLUs."""
+    return {name: float(silent.float().mean()) for name, silent in silent_channels(stages).items()}
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,6 +30,7 @@ from alexnet.training.vitals import (
 )
 
 FILE = "findings.jsonl"
+VERDICT = "cannot-learn"  # the finding of the alarm
 _EARLY_ROWS = 30  # rows after each of which the run is judged; later, once an epoch
 
 
@@ -40,7 +43,9 @@ class Watch:
         num_classes: of the data.
         lr: the rate it begins with.
         warmup_epochs: of its schedule.
-        validation_images: how many there are.
+        validation_labels: (N,) of its validation images.
+        sees_units: whether this process has the whole network; where it is divided among several,
+            updates are watched and units are not.
     """
 
     def __init__(
@@ -50,11 +55,17 @@ class Watch:
         num_classes: int,
         lr: float,
         warmup_epochs: float,
-        validation_images: int,
+        validation_labels: npt.NDArray[np.int64],
+        sees_units: bool = True,
     ) -> None:
         self._run = run
+        self._sees_units = sees_units
         self._facts = Facts(
-            lr, shares(feed.images.labels, num_classes), validation_images, warmup_epochs
+            lr,
+            shares(feed.images.labels, num_classes),
+            len(validation_labels),
+            warmup_epochs,
+            shares(validation_labels, num_classes),
         )
         self._spoken = {finding.name for finding in read_findings(run)}
         self.worst: Finding | None = None  # the last error that was found, for the alarm to name
@@ -83,7 +94,7 @@ class Watch:
             "update_ratios": update_ratios(optimizer),
             "batch_mixing": mixing(labels[labels != NO_IMAGE], self._facts.shares),
         }
-        if (whole or not self._logged) and len(images) >= 8:
+        if self._sees_units and (whole or not self._logged) and len(images) >= 8:
             # In float32 whatever the run's precision: bfloat16 is too coarse for a weak signal.
             stages = quiet_activations(model, images[:LOOKED_AT])
             vitals |= {
@@ -105,8 +116,18 @@ class Watch:
             if finding.name not in self._spoken:
                 self._spoken.add(finding.name)
                 meter.say(finding.line())
-                with (self._run / FILE).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(finding.to_json()) + "\n")
+                _remember(self._run, finding)
+
+
+def remember_verdict(run: Path, verdict: str) -> None:
+    """Write down why the alarm has stopped a run, for the doctor."""
+    cause, _, mend = verdict.partition("; ")
+    _remember(run, Finding(VERDICT, "error", cause, mend))
+
+
+def _remember(run: Path, finding: Finding) -> None:
+    with (run / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(finding.to_json()) + "\n")
 
 
 def read_findings(run: Path) -> list[Finding]:
