@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import alexnet
 from alexnet.cli import run as command
+from alexnet.errors import UserError, within_memory
 from runs import TINY
 
 
@@ -241,6 +243,7 @@ def test_default_run_directories_are_numbered(
         (["train", "--batch-size", "0"], "at least 1"),
         (["train", "no-such-folder"], "no-such-folder"),
         (["train", "digit"], "did you mean 'digits'"),
+        (["train", "digits", "--set", "data.source=pictures"], "give one of them"),
         (["train", "--resume", "no-such-run"], "not a run"),
         (["train", "--resume", "runs/x", "--lr", "1"], "its own configuration"),
         (["train", "--config", "no-such-file.json"], "cannot read"),
@@ -381,3 +384,18 @@ def test_help_is_fast() -> None:
     began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "alexnet", "--help"], check=True, capture_output=True)
     assert time.perf_counter() - began < 1.5  # 0.1 s; the bound only catches an import of torch
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    ],
+)
+def test_memory_that_is_not_there_is_one_line(error: Exception) -> None:
+    with pytest.raises(UserError, match="smaller --batch-size"), within_memory():
+        raise error
+    with pytest.raises(RuntimeError, match="shapes differ"), within_memory():
+        raise RuntimeError("shapes differ")

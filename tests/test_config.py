@@ -45,7 +45,7 @@ configurations = st.builds(
         columns=st.none() | st.integers(1, 4),
         dropout=st.none() | fraction,
         image_size=st.none() | counts,
-        width=positive,
+        width=st.floats(1e-12, 100.0),
     ),
     data=st.builds(
         DataConfig,
@@ -187,6 +187,10 @@ def test_what_cannot_be_meant_is_one_line(assignment: str, said: str) -> None:
     *("train.seed=-1", "train.seed=4294967296", "train.log_every_steps=0"),
     *("train.evaluate_every_epochs=0", "checkpoint.every_steps=0"),
     *("checkpoint.every_minutes=0", "evaluation.batch_size=0"),
+    *("schedule.power=-2", "schedule.power=NaN", "optimizer.bias_lr_floor=-1"),
+    *("schedule.power=Infinity", "optimizer.lars_eta=Infinity", "model.width=1e308"),
+    *("train.timeout_seconds=Infinity", "schedule.warmup_epochs=Infinity"),
+    f"optimizer.lr={10**400}",
 ])  # fmt: skip
 def test_values_out_of_range_name_their_key(assignment: str) -> None:
     key, value = assignment.split("=")

@@ -115,6 +115,15 @@ def test_fine_tuning_and_the_paper_keep_theirs() -> None:
     assert usual_recipe("cifar-11", fine_tuned=True) == "finetune"
 
 
+def test_the_images_may_be_named_by_their_key(
+    image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their choices are made for them, and their path lasts."""
+    monkeypatch.chdir(image_folder.parent)
+    named = resolve_config(None, None, [f"data.source={image_folder.name}"])
+    assert named == resolve_config(str(image_folder), None, [])
+
+
 def test_blanks_around_a_key_change_nothing() -> None:
     written = resolve_config("digits", None, ["train.epochs = 3", " model.image_size = 64"])
     assert written == resolve_config("digits", None, ["train.epochs=3", "model.image_size=64"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alexnet.errors import InterruptedRunError, PartnerLostError, UserError
+from alexnet.errors import InterruptedRunError, PartnerLostError, UserError, within_memory
 from alexnet.process import leave_terminal, set_up_process, signals_to_stop
 from alexnet.progress import complain
 from alexnet.verbs import verbs
@@ -34,7 +34,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
     set_up_process()
     _end_on_signals()
     try:
-        verbs.main(args=arguments, prog_name="alexnet", standalone_mode=False)
+        with within_memory():
+            verbs.main(args=arguments, prog_name="alexnet", standalone_mode=False)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except (UserError, click.ClickException) as error:

@@ -29,6 +29,10 @@ def _require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
+def _require_finite(name: str, value: float) -> None:
+    _require(0.0 <= value < math.inf, f"{name} must not be negative, nor infinite")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Which network. A change of None keeps what the variant's table says."""
@@ -48,7 +52,7 @@ class ModelConfig:
         _require(
             self.dropout is None or 0.0 <= self.dropout < 1.0, "model.dropout must be in [0, 1)"
         )
-        _require(0.0 < self.width < math.inf, "model.width must be positive")
+        _require(0.0 < self.width <= 100.0, "model.width must be in (0, 100]")
         _require(0.0 < self.initial_scale < math.inf, "model.initial_scale must be positive")
 
 
@@ -83,7 +87,7 @@ class AugmentConfig:
     color_epochs: int | None = None  # colour noise in the first so many epochs; None: always
 
     def __post_init__(self) -> None:
-        _require(self.color_strength >= 0.0, "augment.color_strength must not be negative")
+        _require_finite("augment.color_strength", self.color_strength)
 
 
 @dataclass(frozen=True)
@@ -108,15 +112,16 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         _require(0.0 < self.lr < math.inf, "optimizer.lr must be positive")
         _require(0.0 <= self.momentum < 1.0, "optimizer.momentum must be in [0, 1)")
-        _require(self.weight_decay >= 0.0, "optimizer.weight_decay must not be negative")
-        _require(self.bias_lr_factor >= 0.0, "optimizer.bias_lr_factor must not be negative")
-        _require(self.lars_eta > 0.0, "optimizer.lars_eta must be positive")
+        _require_finite("optimizer.weight_decay", self.weight_decay)
+        _require_finite("optimizer.bias_lr_factor", self.bias_lr_factor)
+        _require_finite("optimizer.bias_lr_floor", self.bias_lr_floor)
+        _require(0.0 < self.lars_eta < math.inf, "optimizer.lars_eta must be positive")
         for layer, _, factor in self.layer_rates:
             _require(layer in _LAYERS, unknown("layer in optimizer.layer_rates:", layer, _LAYERS))
-            _require(factor >= 0.0, "optimizer.layer_rates must not be negative")
+            _require_finite("optimizer.layer_rates", factor)
         for layer, decay in self.layer_decays:
             _require(layer in _LAYERS, unknown("layer in optimizer.layer_decays:", layer, _LAYERS))
-            _require(decay >= 0.0, "optimizer.layer_decays must not be negative")
+            _require_finite("optimizer.layer_decays", decay)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,8 @@ class ScheduleConfig:
     final_factor: float = 0.0  # polynomial, cosine: where the rate ends, relative to its start
 
     def __post_init__(self) -> None:
-        _require(self.warmup_epochs >= 0.0, "schedule.warmup_epochs must not be negative")
+        _require_finite("schedule.warmup_epochs", self.warmup_epochs)
+        _require_finite("schedule.power", self.power)
         _require(0.0 < self.factor < 1.0, "schedule.factor must be in (0, 1)")
         _require(self.patience >= 1, "schedule.patience must be at least 1")
         _require(self.drops >= 0, "schedule.drops must not be negative")
@@ -170,7 +176,7 @@ class TrainConfig:
             self.micro_batch_size is None or self.micro_batch_size >= 1,
             "train.micro_batch_size must be at least 1",
         )
-        _require(self.timeout_seconds > 0.0, "train.timeout_seconds must be positive")
+        _require(0.0 < self.timeout_seconds <= 1e7, "train.timeout_seconds must be in (0, 1e7]")
         _require(0 <= self.seed < 2**32, "train.seed must be in [0, 2^32)")
         _require(self.log_every_steps >= 1, "train.log_every_steps must be at least 1")
         _require(self.evaluate_every_epochs >= 1, "train.evaluate_every_epochs must be at least 1")
@@ -358,7 +364,10 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if len(arguments) == len(value):
             return tuple(_convert(a, item, name) for a, item in zip(arguments, value, strict=True))
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UserError(f"{name} is too large a number") from None
     if (
         isinstance(hint, type)
         and isinstance(value, hint)

@@ -1,5 +1,11 @@
 """The exceptions that cross rooms, and how those of libraries are quoted."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED", re.IGNORECASE)
+
 
 class UserError(Exception):
     """Something the user can mend: one line that says what is wrong and how to mend it.
@@ -30,6 +36,24 @@ class SaidAlreadyError(UserError):
 
 class PausedRunError(Exception):
     """A run has come to where it was to pause, and its state is saved."""
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """While open, memory that is not there is a user's error, whoever asked for it.
+
+    Raises:
+        UserError: in place of what Python, torch or a GPU's library says.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        raise UserError(
+            "the memory does not hold this: use a smaller --batch-size, --set "
+            "train.micro_batch_size=N (the same batch in several passes) or a smaller network"
+        ) from error
 
 
 def in_a_line(error: BaseException) -> str:

@@ -46,6 +46,7 @@ def sign_of(model: AlexNet, batch: Tensor, /, **changes: object) -> Sign:
         "spread": float(spread(model(batch, keys))),  # in training mode, as in the loop
         "lr": 0.01,
         "warming_up": False,
+        "rows": len(batch),
     }
     return Sign(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -112,6 +113,22 @@ def test_collapse_is_not_judged_in_the_first_steps() -> None:
     with torch.no_grad():
         model.fc7.bias.fill_(-1e6)
     Alarm(10).check(sign_of(model, images, step=5), lambda: model, images)
+
+
+def test_copies_that_fill_up_a_slice_are_no_dead_units() -> None:
+    """A process whose last pass held no image has nothing to look at, and asks like the others."""
+    model, images = network(), pictures()
+    asked = []
+
+    def whole() -> AlexNet:
+        asked.append(True)
+        return model
+
+    Alarm(10).check(sign_of(model, images), whole, images[:0])
+    assert asked
+    assert spread(images[:0].flatten(1)).item() == 1.0
+    copies = images[:1].expand(16, -1, -1, -1)
+    assert "dead" in complaint(Alarm(10), sign_of(model, images), model, copies)
 
 
 def test_a_loss_that_stays_at_guessing_ends_with_the_patience() -> None:

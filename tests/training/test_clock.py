@@ -111,6 +111,40 @@ def test_ends_of_epochs_are_saved_where_that_takes_little_of_the_time(
     assert saved == saved_at
 
 
+def test_processes_that_agree_a_step_later_save_once(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(loop, "finish", lambda device: clock.passing(3.0))
+    saved = []
+    monkeypatch.setattr(loop, "save_checkpoint", lambda folder, at, tensors: saved.append(at.step))
+
+    class Later:
+        """Answers what was asked before, as several processes do."""
+
+        def __init__(self, world: World) -> None:
+            self.before = (False, False)
+
+        def ask(self, *wishes: bool) -> tuple[bool, ...]:
+            answer, self.before = self.before, wishes  # type: ignore[assignment]
+            return answer
+
+        def finish(self) -> None:
+            pass
+
+    monkeypatch.setattr(loop, "Agreement", Later)
+    _trained(
+        replace(
+            around,
+            config=replace(
+                around.config,
+                train=TrainConfig(epochs=4, batch_size=2, log_every_steps=2, alarm=False),
+            ),
+        )
+    )
+    assert saved == [4, 7, 10, 12]
+
+
 def test_a_run_that_only_goes_on_to_its_end_is_saved_there_once(
     around: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

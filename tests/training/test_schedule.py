@@ -10,7 +10,14 @@ from alexnet.config import OptimizerConfig, ScheduleConfig
 from alexnet.data.augment import color_divisor, has_color_noise
 from alexnet.defaults import DataFacts
 from alexnet.recipes import original, paper
-from alexnet.training.schedule import Moment, is_finished, plateaus, rate_factor, rates
+from alexnet.training.schedule import (
+    Moment,
+    is_finished,
+    plateaus,
+    rate_factor,
+    rates,
+    warmup_steps,
+)
 
 IMAGENET = DataFacts(images=1_261_406, classes=1000, mirror=True)
 
@@ -197,3 +204,8 @@ def test_bias_rate_stops_at_its_floor() -> None:
 
     assert biases(0.1) == pytest.approx([0.02, 0.002, 0.002, 0.002])
     assert biases(0.0) == pytest.approx([0.02, 0.002, 0.0002, 0.00002])  # Caffe's lr_mult 2
+
+
+def test_the_warm_up_of_a_short_run_ends_after_a_quarter() -> None:
+    for epochs, steps in ((0.0, 0.0), (1.0, 10.0), (90.0, 25.0)):
+        assert warmup_steps(ScheduleConfig(warmup_epochs=epochs), Moment(0, 100, 10)) == steps

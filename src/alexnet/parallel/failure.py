@@ -13,7 +13,13 @@ from contextlib import contextmanager
 
 import torch.distributed as dist
 
-from alexnet.errors import InterruptedRunError, PartnerLostError, SaidAlreadyError, UserError
+from alexnet.errors import (
+    InterruptedRunError,
+    PartnerLostError,
+    SaidAlreadyError,
+    UserError,
+    within_memory,
+)
 from alexnet.parallel.world import (
     World,
     first_line,
@@ -37,7 +43,8 @@ def failing_clearly(world: World) -> Iterator[None]:
         InterruptedRunError: without text, on all processes but the first.
     """
     try:
-        yield
+        with within_memory():
+            yield
     except (UserError, InterruptedRunError, KeyboardInterrupt) as error:
         if world.size == 1:
             raise

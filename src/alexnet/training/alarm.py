@@ -44,6 +44,7 @@ class Sign:
     spread: float  # of the logits over the images of the last batch
     lr: float  # the one the run began with
     warming_up: bool
+    rows: int  # of every process's last pass, of which some may be no images
 
 
 class Alarm:
@@ -70,7 +71,7 @@ class Alarm:
         Args:
             sign: the same on every process.
             whole: gives the network; asked for only where the loss raises suspicion.
-            images: of the last batch.
+            images: of this process in the last batch.
             known: what the watch found to be wrong; then that is the cause that is named.
 
         Raises:
@@ -84,11 +85,13 @@ class Alarm:
         if sign.loss < _GUESSING * self._chance:
             self._left_chance = True
             return
-        if sign.step >= _STEPS_BEFORE_CONSTANT_COUNTS and len(images) >= _ENOUGH_IMAGES:
+        if sign.step >= _STEPS_BEFORE_CONSTANT_COUNTS and sign.rows >= _ENOUGH_IMAGES:
+            model = whole()  # by all processes, also one that has too few images to look at
             # Measured without dropout, whose noise would pass for an answer.
+            shares = dead_units(model, images) if len(images) >= _ENOUGH_IMAGES else {}
             dead = [
                 f"{share:.0%} of the units of {layer} are dead (the same for every image)"
-                for layer, share in dead_units(whole(), images).items()
+                for layer, share in shares.items()
                 if share > _DEAD
             ]
             if dead or sign.spread < _CONSTANT_ANSWER:

@@ -9,6 +9,7 @@ from alexnet.config import Config, key_of, override, setting
 from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, open_source
 from alexnet.defaults import DataFacts, reasons
+from alexnet.errors import UserError
 from alexnet.model.catalog import resolve
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.parallel.world import started_rank
@@ -25,6 +26,11 @@ def resolve_config(
     init: str | None = None,
 ) -> Config:
     """The complete configuration of a run, every choice made; arguments as for `train`."""
+    if named := _set(assignments, "data.source"):
+        if data is not None:
+            raise UserError("DATA and data.source both say which images; give one of them")
+        data = str(_given(named, "data.source"))
+        assignments = [entry for entry in assignments if entry not in named]
     facts = None
     if config is None:
         source = open_source(

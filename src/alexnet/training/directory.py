@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alexnet.config import Config
 from alexnet.errors import UserError
-from alexnet.files import write_text
+from alexnet.files import remove_leftovers, write_text
 from alexnet.parallel.world import starts
 
 
@@ -23,6 +23,8 @@ def create_run(config: Config, out: Path | None) -> Path:
             return before
     if out is None:
         out = _numbered(Path("runs") / _name(config))
+    for half_written in out.glob(".config.json.*.part"):
+        half_written.unlink()  # by a process that was killed here
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         hint = f"continue it with --resume {out}, or " if (out / "config.json").exists() else ""
         raise UserError(f"{out} exists already; {hint}choose another --out")
@@ -42,6 +44,7 @@ def sole_use(run: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"another process is training {run}; wait for it or stop it") from None
+        remove_leftovers(run)
         yield
 
 

@@ -27,7 +27,7 @@ from alexnet.training.arrivals import on_device
 from alexnet.training.checkpoint import Position, save_checkpoint
 from alexnet.training.metrics import MetricsLog
 from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
-from alexnet.training.schedule import Moment, Rates, is_finished, rates
+from alexnet.training.schedule import Moment, Rates, is_finished, rates, warmup_steps
 from alexnet.training.signals import StopRequest
 from alexnet.training.watch import Watch
 
@@ -126,12 +126,12 @@ def train_loop(state: State, around: Surroundings) -> None:
             state.position = clock.after_step(state.position, last.images_in_step)
             if is_to_log:
                 vitals = _vitals(state, around, last, end_of_epoch)
-                sign = _log(state, around, now, spread(last.logits), vitals)
+                sign = _log(state, around, now, last, vitals)
                 if around.watch:
                     around.watch.look(meter, end_of_epoch=False)
                 if alarm:
                     known = around.watch.worst if around.watch else None
-                    alarm.check(sign, state.network.whole, last.images, known)
+                    alarm.check(sign, state.network.whole, last.counted(last.images), known)
                 meter.advance(0, _note(sign, state.position))
             if step == last_step or _ends_evaluated_epoch(step, around):
                 _validate(state, around, meter)
@@ -166,6 +166,10 @@ class _Passed:
     images: Tensor
     logits: Tensor
     images_in_step: int
+
+    def counted(self, rows: Tensor) -> Tensor:
+        """Those of its rows that are of images, not of copies that fill up a slice."""
+        return rows[self.batch.labels != NO_IMAGE]
 
 
 def _step(
@@ -217,14 +221,16 @@ def _vitals(
     if around.watch is None:
         return {}
     model = state.network.outline
-    return around.watch.measure(state.optimizer, model, last.batch, last.images, end_of_epoch)
+    images = last.counted(last.images)
+    return around.watch.measure(state.optimizer, model, last.batch, images, end_of_epoch)
 
 
 def _log(
-    state: State, around: Surroundings, now: Rates, logits_spread: Tensor, vitals: dict[str, Any]
+    state: State, around: Surroundings, now: Rates, last: _Passed, vitals: dict[str, Any]
 ) -> Sign:
     """Write the training row since the last one; the only place that reads the device."""
-    seen = state.network.sum(torch.cat([state.sums, logits_spread.double()[None]]))
+    own_spread = spread(last.counted(last.logits))
+    seen = state.network.sum(torch.cat([state.sums, own_spread.double()[None]]))
     images, loss, top1, top5, spreads = seen.tolist()
     state.sums.zero_()
     position, feed = state.position, around.feed
@@ -251,7 +257,8 @@ def _log(
         loss=loss / images,
         spread=spreads / state.network.slice_count,
         lr=around.config.optimizer.lr,
-        warming_up=epochs < around.config.schedule.warmup_epochs,
+        warming_up=position.step < warmup_steps(around.config.schedule, _moment(state, around)),
+        rows=len(last.images),
     )
 
 
@@ -316,6 +323,7 @@ class Saving:
         self._config = around.config.checkpoint
         self._seconds = 0.0
         self._last = time.monotonic()
+        self._wished = False
         self.step = step
 
     def is_set(self, step: int, end_of_epoch: bool) -> bool:
@@ -324,12 +332,16 @@ class Saving:
         return every is not None and (end_of_epoch or step % every == 0)
 
     def is_time(self, end_of_epoch: bool) -> bool:
-        """Whether the clock says so, where the user has set no steps."""
-        if self._config.every_steps is not None:
+        """Whether the clock says so, where the user has set no steps; said once for each save.
+
+        Several processes agree on it in the next step, when it has been said already.
+        """
+        if self._config.every_steps is not None or self._wished:
             return False
         since = time.monotonic() - self._last
         least = self._WORTH * self._seconds if end_of_epoch else 60.0 * self._config.every_minutes
-        return since >= least
+        self._wished = since >= least
+        return self._wished
 
     def save(self, state: State) -> None:
         """Save it now; all processes of a run must do so together."""
@@ -340,6 +352,7 @@ class Saving:
             save_checkpoint(around.checkpoint_folder, state.position, tensors)
         self.step, self._last = state.position.step, time.monotonic()
         self._seconds = self._last - began
+        self._wished = False
 
 
 def _moment(state: State, around: Surroundings) -> Moment:

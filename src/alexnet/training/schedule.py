@@ -53,12 +53,11 @@ def rates(optimizer: OptimizerConfig, schedule: ScheduleConfig, moment: Moment) 
 
 def rate_factor(schedule: ScheduleConfig, moment: Moment) -> float:
     """What the schedule multiplies the starting rate by for the next step."""
-    # A run that was made shorter than its warm-up must still reach its rate.
-    warmup_steps = min(schedule.warmup_epochs * moment.steps_per_epoch, moment.total_steps / 4)
-    if moment.step < warmup_steps:
-        return (moment.step + 1) / (math.floor(warmup_steps) + 1)
+    warmup = warmup_steps(schedule, moment)
+    if moment.step < warmup:
+        return (moment.step + 1) / (math.floor(warmup) + 1)
     # Share of the way from the end of the warm-up to the end of the run, in [0, 1).
-    progress = (moment.step - warmup_steps) / max(1.0, moment.total_steps - warmup_steps)
+    progress = (moment.step - warmup) / max(1.0, moment.total_steps - warmup)
     if schedule.kind == "plateau":
         return float(schedule.factor ** min(plateaus(schedule, moment), schedule.drops))
     if schedule.kind == "steps":
@@ -71,6 +70,11 @@ def rate_factor(schedule: ScheduleConfig, moment: Moment) -> float:
     else:
         return 1.0
     return schedule.final_factor + (1.0 - schedule.final_factor) * falling
+
+
+def warmup_steps(schedule: ScheduleConfig, moment: Moment) -> float:
+    """Steps of the warm-up; a run that was made shorter than it must still reach its rate."""
+    return min(schedule.warmup_epochs * moment.steps_per_epoch, moment.total_steps / 4)
 
 
 def plateaus(schedule: ScheduleConfig, moment: Moment) -> int:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from alexnet.config import Config
 from alexnet.errors import UserError
-from alexnet.files import remove_leftovers
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.training.directory import create_run
@@ -29,7 +28,6 @@ def advance(run: Path, config: Config, epochs: float, data: Data | None) -> Data
         UserError: the data cannot be used, or the state cannot be saved.
     """
     if not (run / "config.json").exists():
-        remove_leftovers(run)  # of a worker that was killed while it began
         create_run(config, run)
     data = take_on(run, epochs, data)
     for older in checkpoints(run / "checkpoints")[:-1]:
