@@ -62,7 +62,13 @@ def test_the_validation_folder_goes_by_several_names(tmp_path, name):
 
 def test_val_is_preferred_to_test(tmp_path):
     put(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "test/a/1.jpg", "val/a/1.jpg", "val/b/1.jpg")
-    assert list(open_folder(tmp_path).validation.keys) == ["val/a/1.jpg", "val/b/1.jpg"]
+    source = open_folder(tmp_path)
+    assert list(source.validation.keys) == ["val/a/1.jpg", "val/b/1.jpg"]
+    assert source.test is not None
+    assert labelled(source, source.test) == {"test/a/1.jpg": "a"}
+    assert tmp_path / "test/a/1.jpg" in source.files()
+    put(tmp_path, "test/stranger/1.jpg")  # other classes, or none: such a folder has no labels
+    assert open_folder(tmp_path).test is None
 
 
 def test_a_validation_set_may_lack_a_class_and_says_so(tmp_path):
@@ -100,6 +106,12 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     source = open_folder(tmp_path / "data")
     keys = [*source.train.keys, *source.validation.keys]
     assert sorted(keys) == ["a/1.jpg", "a/4.jpg", "b/2.jpg", "b/3.jpg"]
+    # One that leads up would bring in the images of the other class.
+    (tmp_path / "far/up").symlink_to(tmp_path / "data", target_is_directory=True)
+    (tmp_path / "data/b/up").symlink_to(tmp_path / "data", target_is_directory=True)
+    source = open_folder(tmp_path / "data")
+    assert sorted([*source.train.keys, *source.validation.keys]) == sorted(keys)
+    assert "b/up" in dict(source.unusable)
 
 
 def test_without_a_validation_folder_the_content_decides(tmp_path):

@@ -481,3 +481,16 @@ def test_scans_are_counted_as_bytes_count_does(compiled: bool, parts: list[bytes
         if not compiled:
             patch.setattr(images, "library", lambda name: None)
         assert images._scans(encoded) == encoded.count(b"\xff\xda")
+
+
+def test_a_sampling_that_the_fast_decoder_does_not_know_is_decoded_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = BytesIO()
+    Image.fromarray(np.full((16, 16, 3), 77, dtype=np.uint8)).save(file, "JPEG")
+
+    def header(encoded: bytes) -> None:
+        raise KeyError(6)  # 4:4:1, in simplejpeg 1.9
+
+    monkeypatch.setattr(images, "decode_jpeg_header", header)
+    assert np.abs(np.asarray(decode(file.getvalue())).astype(int) - 77).max() <= 1

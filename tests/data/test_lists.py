@@ -49,6 +49,15 @@ def test_without_header_and_splits_the_contents_decide(tmp_path):
 def test_numbers_are_sorted_as_numbers(tmp_path):
     path = write(tmp_path, "a.jpg,10,train\nb.jpg,9,train\nc.jpg,2,val\n")
     assert open_list(path).classes == ("2", "9", "10")
+    path = write(tmp_path, "a.jpg,1,train\nb.jpg,01,train\nc.jpg,1,val\n")
+    assert open_list(path).classes == ("01", "1")  # whatever the order in a set of strings
+
+
+def test_paths_may_be_absolute(tmp_path):
+    rows = f"{tmp_path}/a.jpg,x,train\nb.jpg,y,train\n{tmp_path}/c.jpg,x,val\n"
+    source = open_list(write(tmp_path, rows))
+    assert source.train.read(0) == b"a"
+    assert source.train.read(1) == b"b"
 
 
 def test_tabs_quotes_and_a_byte_order_mark(tmp_path):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import lookalikes
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from lookalikes import WNIDS, pictures
 from PIL import Image
 
+from alexnet.config import Config, override
 from alexnet.data import encoded
 from alexnet.data.ilsvrc import CHECKSUMS
 from alexnet.data.images import BadImage, decode, load_square
@@ -22,6 +25,8 @@ from alexnet.data.prepare import prepare
 from alexnet.data.sources import Source, Split, open_source
 from alexnet.data.sums import sum_images
 from alexnet.errors import UserError
+from alexnet.parallel.world import World
+from alexnet.training.data import load_data
 
 SMALL = {"size": 32, "workers": 1}
 
@@ -418,3 +423,20 @@ def test_archives_with_the_expected_checksums_pass(tmp_path):
     for out in ("set", "unchecked"):
         manifest = (tmp_path / out / "manifest.json").read_text()
         assert "official archive" not in manifest
+
+
+def test_a_prepared_set_keeps_how_it_was_divided(
+    new_image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What is evaluated later on the original folder is what was held out of training."""
+    folder = new_image_folder(count=10) / "train"
+    prepare(folder, tmp_path / "set", size=48, workers=1, validation_fraction=0.5)
+    world = World(0, 1, torch.device("cpu"), "fp32")
+    tiny = ["model.width=0.03125", "model.image_size=48", "data.size=48"]
+    config = override(Config(), [f"data.source={tmp_path / 'set'}", *tiny])
+    data = load_data(config, world)
+    assert data.manifest()["validation_fraction"] == 0.5
+    held_out = open_source(str(folder), validation_fraction=0.5).validation
+    assert sorted(data.validation.keys) == sorted(held_out.keys)
+    with pytest.raises(UserError, match=r"prepared with validation_fraction=0\.5"):
+        load_data(override(config, ["data.validation_fraction=0.3"]), world)

@@ -1,5 +1,6 @@
 """Prediction on files: the network is made ready once, however many there are."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,11 @@ import pytest
 from alexnet import AlexNet
 from alexnet.evaluation import evaluate, predict
 from alexnet.evaluation.inference import Answer, answering
-from alexnet.evaluation.predict import Predictor
+from alexnet.evaluation.predict import Predictor, image_files
 from alexnet.model.build import Network
 from alexnet.model.changes import resized
 from alexnet.model.variants import VARIANTS
+from alexnet.model.weights import save_weights
 from alexnet.parallel.world import World
 
 
@@ -34,3 +36,25 @@ def test_the_network_is_made_ready_once(
     assert len(several) == 10
     assert several == again
     assert len(made) == 1
+
+
+def test_a_folder_has_the_images_that_it_has_for_training(tmp_path: Path) -> None:
+    """Those behind links, none in hidden folders; what is no file is left for its entry to say."""
+    for name in (
+        "other/1.png",
+        "pictures/0.png",
+        "pictures/.thumbs/2.png",
+        "pictures/dir.png/3.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    pictures = tmp_path / "pictures"
+    (pictures / "linked").symlink_to(tmp_path / "other")
+    os.mkfifo(pictures / "pipe.png")
+    found = [str(path.relative_to(pictures)) for path in image_files(pictures)]
+    assert found == ["0.png", "dir.png/3.png", "linked/1.png", "pipe.png"]
+    save_weights(
+        tmp_path / "weights.safetensors", AlexNet(resized(VARIANTS["paper"], 1 / 32, 64), 2)
+    )
+    entries = Predictor(tmp_path / "weights.safetensors", "cpu")(pictures / "pipe.png")
+    assert entries[0].error == "no regular file"

@@ -2,8 +2,12 @@
 
 import json
 import math
+import resource
 from pathlib import Path
 
+import pytest
+
+from alexnet.files import CannotWriteError
 from alexnet.training.metrics import MetricsLog, read_metrics
 
 
@@ -56,3 +60,19 @@ def test_a_file_shorter_than_the_checkpoint_says_stays_readable(tmp_path: Path) 
     log.append({"step": 9})
     assert read_metrics(path) == [{"step": 1}, {"step": 9}]
     assert log.length == path.stat().st_size
+
+
+def test_a_full_disk_is_said_in_a_line(tmp_path: Path) -> None:
+    """And the half row is cut off when the run goes on."""
+    log = MetricsLog(tmp_path / "metrics.jsonl", 0)
+    log.append({"step": 1})
+    size, before = log.length, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5, before[1]))
+    try:
+        with pytest.raises(CannotWriteError, match=r"cannot write .*metrics.jsonl"):
+            log.append({"step": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert log.length == size
+    MetricsLog(tmp_path / "metrics.jsonl", log.length).append({"step": 3})
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1, 3]

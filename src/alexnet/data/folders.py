@@ -24,7 +24,7 @@ from alexnet.errors import UserError
 
 LAYOUT = "train/CLASS/*.jpg with val/ beside it, or CLASS/*.jpg"
 _TRAIN = "train"
-_VALIDATION = ("val", "valid", "validation", "test")  # the first that is there serves
+HELD_OUT = ("val", "valid", "validation", "test")  # the first that is there serves
 
 # Hash of the names of files → (N, 2) sizes and times, (N, 32) digests: see `_digests`.
 _remembered: dict[bytes, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = {}
@@ -62,7 +62,7 @@ def open_folder(folder: Path, *, validation_fraction: float = 0.2) -> Source:
     """
     folders, files = _look(folder)
     train = _named(folders, _TRAIN)
-    held_out = next((name for wanted in _VALIDATION if (name := _named(folders, wanted))), None)
+    held_out = next((name for wanted in HELD_OUT if (name := _named(folders, wanted))), None)
     if train and (held_out or _look(folder / train)[0]):
         return _open_splits(folder, train, held_out, validation_fraction)
     _check_not_misplaced(folder, folders, held_out)
@@ -120,6 +120,8 @@ def _open_splits(
     if held_out.lower() == "test":
         notes.insert(0, f"{held_out}/ serves as the validation set, for there is no val/")
     train_paths, seen_paths = classes.paths(names), seen.paths(names)
+    test = _Classes({}, []) if held_out.lower() == "test" else _test_classes(folder, names)
+    test_paths = test.paths(names)
     return Source(
         name=_name(folder),
         kind="folder",
@@ -127,9 +129,18 @@ def _open_splits(
         train=_split(folder, train_paths, classes.labels(names)),
         validation=_split(folder, seen_paths, seen.labels(names)),
         notes=tuple(notes),
-        unusable=_named_in_text([*classes.unusable, *seen.unusable]),
-        files=lambda: [folder / path for path in (*train_paths, *seen_paths)],
+        unusable=_named_in_text([*classes.unusable, *seen.unusable, *test.unusable]),
+        files=lambda: [folder / path for path in (*train_paths, *seen_paths, *test_paths)],
+        test=_split(folder, test_paths, test.labels(names)) if test_paths else None,
     )
+
+
+def _test_classes(folder: Path, names: Sequence[str]) -> _Classes:
+    """What is in test/, where it has no other classes: in some data sets it has no labels."""
+    there = _named(_look(folder)[0], "test")
+    if there is None or not set(_look(folder / there)[0]) <= set(names):
+        return _Classes({}, [])
+    return _find_classes(folder, there) if _look(folder / there)[0] else _Classes({}, [])
 
 
 def _open_classes(
@@ -219,13 +230,35 @@ def _images(folder: Path, inside: str, seen: set[str]) -> Iterator[tuple[str, st
     real = os.path.realpath(folder / inside)
     if real in seen:
         return
+    if any(_lies_in(place, real) for place in (folder, (folder / inside).parent)):
+        yield inside, "a link to a folder that it lies in"  # with the images of other classes
+        return
     seen.add(real)
     for entry in _entries(folder / inside):
         path = f"{inside}/{entry.name}"
         if _is_folder(entry):
             yield from _images(folder, path, seen)
-        elif _promises_an_image(entry.name):
-            yield path, _fault(entry)
+        else:
+            yield from _image(entry, path)
+
+
+def _lies_in(place: Path, real: str) -> bool:
+    return f"{os.path.realpath(place)}{os.sep}".startswith(f"{real}{os.sep}")
+
+
+def images_in(folder: Path) -> list[str]:
+    """Sorted paths, relative to a folder, of the images in it and below, as in a data set."""
+    found: list[tuple[str, str]] = []
+    for entry in _entries(folder):
+        found += (
+            _images(folder, entry.name, set()) if _is_folder(entry) else _image(entry, entry.name)
+        )
+    return sorted(path for path, _ in found)
+
+
+def _image(entry: "os.DirEntry[str]", path: str) -> list[tuple[str, str]]:
+    """An image with its fault or "", or nothing."""
+    return [(path, _fault(entry))] if _promises_an_image(entry.name) else []
 
 
 def _look(folder: Path) -> tuple[list[str], list[str]]:

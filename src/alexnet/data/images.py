@@ -159,7 +159,7 @@ def _plain_jpeg(encoded: bytes) -> npt.NDArray[np.uint8] | None:
         if not cheap or colors not in ("YCbCr", "Gray"):
             return None
         pixels: npt.NDArray[np.uint8] = decode_jpeg(encoded, "RGB")
-    except ValueError:
+    except (ValueError, KeyError):  # KeyError: a sampling that simplejpeg does not know
         return None
     return pixels
 

@@ -6,6 +6,7 @@ column images are held out by content, as in a folder without val/.
 """
 
 import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
     """
     rows = _read(path)
     names = {row.label for row in rows}
-    classes = sorted(names, key=int) if all(n.isdecimal() for n in names) else sorted(names)
+    numbers = all(name.isdecimal() for name in names)
+    classes = sorted(names, key=lambda name: (int(name), name)) if numbers else sorted(names)
     if len(classes) < 2:
         raise UserError(f"{path} lists one class only, {classes[0]!r}; wanted are two or more")
     places = {name: label for label, name in enumerate(classes)}
@@ -61,7 +63,7 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
         labels = np.array([places[row.label] for row in chosen], dtype=np.int64)
         if not keys:
             return None
-        return Split(keys, labels, lambda i: read_encoded(f"{path.parent}/{keys[i]}"))
+        return Split(keys, labels, lambda i: read_encoded(os.fspath(path.parent / keys[i])))
 
     train, validation, test = split("train"), split("validation"), split("test")
     notes = []

@@ -6,7 +6,7 @@ interrupted: images keep their order, shards are cut by count, sums are of integ
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from alexnet.data.manifest import (
 )
 from alexnet.data.prepared import open_prepared
 from alexnet.data.resume import Done, Part
-from alexnet.data.sources import Source, open_source
+from alexnet.data.sources import Source, at_home, check_name, open_source
 from alexnet.data.square_worker import Settings
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
@@ -85,9 +85,10 @@ def prepare(
             full, or `out` holds something else; whatever is finished is kept.
     """
     settings = _checked(Settings(size, encoding, quality), shard_images, workers)
-    out = Path(out).expanduser()
-    path = Path(source).expanduser()
+    out, path = at_home(out), at_home(source)
+    check_name(out)
     opened = open_source(os.fspath(source), kind=kind, validation_fraction=validation_fraction)
+    opened = replace(opened, validation_fraction=validation_fraction)
     _check_apart(path, opened, out)
     job = Job(opened, out, settings, shard_images, strict)
     plan = {
@@ -166,7 +167,11 @@ def _finish(job: Job, made: Made, notes: list[str], plan: dict[str, Any]) -> Man
         components=components_to_json(statistics),
         skipped=[*job.skipped, *skipped],
         notes=notes,
-        made={"alexnet": alexnet.__version__, "plan": plan},
+        made={
+            "alexnet": alexnet.__version__,
+            "plan": plan,
+            "validation_fraction": job.source.validation_fraction,
+        },
     )
     write_manifest(job.out, manifest)
     return manifest

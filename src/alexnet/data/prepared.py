@@ -54,6 +54,7 @@ def open_prepared(folder: Path) -> Source:
         class_ids=tuple(manifest.class_ids),
         year=manifest.year,
         statistics=_statistics(folder, manifest),
+        validation_fraction=manifest.made.get("validation_fraction"),
         files=lambda: sorted(
             folder / shard.file for split in manifest.splits.values() for shard in split.shards
         ),

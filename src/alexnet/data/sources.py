@@ -58,6 +58,7 @@ class Source:
     class_ids: tuple[str, ...] = ()  # the WordNet identifier of each class, where it has one
     year: int | None = None  # of ILSVRC: the classes and their order depend on it
     statistics: Statistics | None = None  # of the training split, where they are known already
+    validation_fraction: float | None = None  # that was asked for when a prepared set was made
 
 
 def as_text(name: str) -> str:
@@ -67,6 +68,28 @@ def as_text(name: str) -> str:
     except UnicodeEncodeError:  # Python holds such bytes as halves of characters
         return os.fsencode(name).decode(errors="backslashreplace")
     return name
+
+
+def check_name(out: Path) -> None:
+    """Refuse a folder to write to that the libraries could not open again.
+
+    Raises:
+        UserError: its path is no UTF-8.
+    """
+    if (shown := as_text(str(out))) != str(out):
+        raise UserError(f"{shown} is no name in UTF-8; choose another --out")
+
+
+def at_home(path: str | Path) -> Path:
+    """The path with a leading ~ as somebody's home.
+
+    Raises:
+        UserError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"there is no home for {path}; a name of yours is ./{path}") from None
 
 
 def open_source(data: str, *, validation_fraction: float = 0.2, kind: str = "auto") -> Source:
@@ -93,7 +116,7 @@ def open_source(data: str, *, validation_fraction: float = 0.2, kind: str = "aut
         return open_digits(validation_fraction=validation_fraction)
     if data == "cifar10" and kind in ("auto", "cifar10"):
         return open_cifar10()
-    path = Path(data).expanduser()
+    path = at_home(data)
     try:
         if not path.exists():
             raise UserError(_nothing_there(data))

@@ -1,5 +1,6 @@
 """What is in this picture? Prediction on files and folders."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.data.images import EXTENSIONS, BadImage, load_square
+from alexnet.data.encoded import read_encoded
+from alexnet.data.folders import images_in
+from alexnet.data.images import BadImage, load_square
 from alexnet.data.pixels import images_in_memory
 from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import predict_images
@@ -81,7 +84,7 @@ class Predictor:
         errors: dict[Path, str] = {}
         for file in files:
             try:
-                pixels.append(load_square(file.read_bytes(), size))
+                pixels.append(load_square(read_encoded(os.fspath(file)), size))
             except BadImage as error:
                 errors[file] = str(error)
             except OSError as error:
@@ -107,11 +110,7 @@ def image_files(path: Path) -> list[Path]:
         UserError: nothing there, or no image in the folder.
     """
     if path.is_dir():
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
-        )
+        found = [path / image for image in images_in(path)]
         if not found:
             raise UserError(f"the folder {path} holds no image")
         return found

@@ -1,5 +1,6 @@
 """What a run is shown with: its network, its images, and a few of them chosen."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from alexnet.data.augment import center_view
+from alexnet.data.encoded import read_encoded
 from alexnet.data.images import BadImage, load_square
 from alexnet.data.loading import choose_place, load_images
 from alexnet.data.pixels import ImageSet, images_in_memory
@@ -114,7 +116,7 @@ def _with_maps(model: Network, wanted: Sequence[str]) -> Sequence[str]:
 def _read(picture: Path, size: int) -> ImageSet:
     """The picture as a set of one image, cut to the stored square as the network's own images."""
     try:
-        pixels = load_square(picture.read_bytes(), size)
+        pixels = load_square(read_encoded(os.fspath(picture)), size)
     except (BadImage, OSError) as error:
         raise UserError(f"cannot read the picture {picture}: {error}") from None
     return images_in_memory(pixels[None], np.zeros(1, dtype=np.int64), [picture.name])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alexnet.config import Config
+from alexnet.config import Config, DataConfig
 from alexnet.data.loading import choose_place, load_images
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
@@ -78,6 +78,7 @@ def load_data(config: Config, world: World) -> Data:
         UserError: the data cannot be used.
     """
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
+    fraction = _fraction(config, source)
     size = config.data.size
     if size < (side := resolve(config.model).image_size):
         raise UserError(
@@ -104,7 +105,24 @@ def load_data(config: Config, world: World) -> Data:
     _check_readable(source, train, validation)
     statistics = statistics or (sums.statistics() if sums else None)
     assert statistics is not None
-    return Data(source, train, validation, statistics, config.data.validation_fraction)
+    return Data(source, train, validation, statistics, fraction)
+
+
+def _fraction(config: Config, source: Source) -> float:
+    """The part that was held out: a prepared set was divided when it was made.
+
+    Raises:
+        UserError: the user wants another one.
+    """
+    wanted, made = config.data.validation_fraction, source.validation_fraction
+    if made is None:
+        return wanted
+    if wanted not in (made, DataConfig.validation_fraction):
+        raise UserError(
+            f"{source.name} was prepared with validation_fraction={made:g}, and "
+            f"data.validation_fraction={wanted:g} changes nothing; leave it out, or prepare anew"
+        )
+    return made
 
 
 def _known_statistics(source: Source, size: int) -> Statistics | None:

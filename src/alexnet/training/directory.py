@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet.config import Config
+from alexnet.data.folders import HELD_OUT
+from alexnet.data.prepared import holds_prepared
+from alexnet.data.sources import NAMES, as_text, check_name
 from alexnet.errors import UserError
 from alexnet.files import remove_leftovers, write_text
 from alexnet.parallel.world import starts
@@ -23,6 +26,8 @@ def create_run(config: Config, out: Path | None) -> Path:
             return before
     if out is None:
         out = _numbered(Path("runs") / _name(config))
+    check_name(out)
+    check_apart(config.data.source, out)
     for half_written in out.glob(".config.json.*.part"):
         half_written.unlink()  # by a process that was killed here
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -34,6 +39,20 @@ def create_run(config: Config, out: Path | None) -> Path:
         raise UserError(f"cannot make the run directory {out}: {error.strerror}") from None
     write_text(out / "config.json", config.to_json())
     return out
+
+
+def check_apart(data: str, out: Path) -> None:
+    """Refuse to write among the images: what is written there would be a class of its own.
+
+    Raises:
+        UserError: `out` lies where images are looked for.
+    """
+    source, place = Path(data).absolute().resolve(), out.absolute().resolve()
+    if data in NAMES or source not in place.parents or holds_prepared(source):
+        return
+    first = place.relative_to(source).parts[0].lower()
+    if not (source / "train").is_dir() or first in ("train", *HELD_OUT):
+        raise UserError(f"{out} lies among the images of {source}; give an --out outside of it")
 
 
 @contextmanager
@@ -61,7 +80,7 @@ def _run_before_restart(config: Config, out: Path | None) -> Path | None:
 
 def _name(config: Config) -> str:
     """Of a run that was given none."""
-    return f"{Path(config.data.source).name}-{config.recipe}"
+    return f"{as_text(Path(config.data.source).name)}-{config.recipe}"
 
 
 def _created(run: Path) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from alexnet.files import CannotWriteError
+
 
 class MetricsLog:
     """Appends rows to a file; a number that is not finite becomes null, which JSON can hold.
@@ -27,12 +29,20 @@ class MetricsLog:
             file.truncate(self.length)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row and hand it to the operating system."""
+        """Write one row and hand it to the operating system.
+
+        Raises:
+            CannotWriteError: the disk is full; half a row is cut off when the run goes on.
+        """
         if self._path is None:
             return
         line = json.dumps(finite(row)) + "\n"
-        with self._path.open("ab") as file:
-            self.length += file.write(line.encode())
+        try:
+            with self._path.open("ab") as file:
+                file.write(line.encode())
+        except OSError as error:
+            raise CannotWriteError(f"cannot write {self._path}: {error.strerror}") from error
+        self.length += len(line.encode())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

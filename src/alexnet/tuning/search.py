@@ -19,6 +19,7 @@ from alexnet.process import threads_each
 from alexnet.progress import say, shown_epochs
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import load_data
+from alexnet.training.directory import check_apart
 from alexnet.training.loop import total_steps
 from alexnet.training.metrics import finite
 from alexnet.tuning.batch_size import fastest, speeds
@@ -129,6 +130,7 @@ def _new(out: Path, config: Config, asked: Asked, workers: int) -> Study:
             f"a search compares trials after epochs, and train.steps={config.train.steps} would end"
             " all of them before: use --set train.steps=null, and --epochs for a short search"
         )
+    check_apart(config.data.source, out)
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     epochs = config.train.epochs
     rungs = (
@@ -210,6 +212,7 @@ def find_range(
     """
     config = resolve_config(data, recipe, assignments, None, init)
     folder = out or Path("studies") / f"{Path(config.data.source).name}-range"
+    check_apart(config.data.source, folder)
     folder.mkdir(parents=True, exist_ok=True)  # an error comes before the work
     world = make_world(config.train.device, config.train.precision)
     bench = new_bench(config, world, load_data(config, world))

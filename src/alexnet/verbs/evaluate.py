@@ -33,7 +33,7 @@ def evaluate(
     from alexnet.evaluation.tables import per_class_lines
 
     measured = measure(runs, data, split, int(views or 1), device or "auto", batch_size)
-    document = {**measured.to_json(), "runs": list(runs)}
+    document = {**measured.to_json(), "split": split, "runs": list(runs)}
     if as_json:
         return click.echo(json.dumps(document))
     click.echo(errors_in_words({**document, "classes": len(measured.classes)}))

@@ -24,6 +24,7 @@ def predict(
     as_json: bool,
 ) -> None:
     """Say what is in images, with the network of RUN. A bad image is reported, not fatal."""
+    from alexnet.data.sources import as_text
     from alexnet.evaluation.predict import Predictor
 
     predictor = Predictor(run_directory, device or "auto")
@@ -32,5 +33,5 @@ def predict(
         return click.echo(json.dumps([entry.to_json() for entry in predictions]))
     for entry in predictions:
         named = ", ".join(f"{name} {value:.1%}" for name, value in entry.classes)
-        click.echo(f"{entry.path}: {entry.error or named}")
+        click.echo(f"{as_text(entry.path)}: {entry.error or named}")
     return None
