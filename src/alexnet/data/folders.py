@@ -138,9 +138,10 @@ def _open_splits(
 def _test_classes(folder: Path, names: Sequence[str]) -> _Classes:
     """What is in test/, where it has no other classes: in some data sets it has no labels."""
     there = _named(_look(folder)[0], "test")
-    if there is None or not set(_look(folder / there)[0]) <= set(names):
+    inside = _look(folder / there)[0] if there else []
+    if not there or not inside or not set(inside) <= set(names):
         return _Classes({}, [])
-    return _find_classes(folder, there) if _look(folder / there)[0] else _Classes({}, [])
+    return _find_classes(folder, there)
 
 
 def _open_classes(

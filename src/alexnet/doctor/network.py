@@ -18,14 +18,13 @@ from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import resolve
 from alexnet.model.weights import load
 from alexnet.training.checkpoint import checkpoints
-from alexnet.training.checks import dead_relus
+from alexnet.training.checks import DEAD, dead_relus
 from alexnet.training.vitals import quiet_activations, signal, silent_channels
 
 _LOOKED_AT = 256  # images whose activations are measured
 _AT_ONCE = 32  # of them, or examining a network would take more memory than training it
 _MEAN_TOLERANCE = 6.0  # grey levels, of the mean of a channel
 _STANDARD_ERRORS = 6.0  # of a mean over a sample
-_DEAD = 0.9  # of a layer's kernels or neurons
 _SATURATED = 0.9  # of a layer's answers at the ends of tanh or sigmoid
 _SURE = 0.95
 _SUSPECTS = 0.05  # of the training images contradicted with certainty
@@ -124,7 +123,7 @@ def _dead(model: Network, pixels: Tensor, learned: bool) -> list[Finding]:
             silent[name] = here & silent.get(name, here)
     shares = {name: float(units.float().mean()) for name, units in silent.items()}
     worst = max(shares, key=lambda name: shares[name])
-    if shares[worst] <= _DEAD:
+    if shares[worst] <= DEAD:
         return []
     return [dead_relus(worst, shares[worst], severity="warning" if learned else "error")]
 

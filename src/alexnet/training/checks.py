@@ -25,7 +25,7 @@ _STANDS_STILL = 3e-4
 # Spread over rms of the logits before anything is learned: the paper's net on photographs 0.11,
 # the slowest that still trains 0.01, N(0, 0.01) weights on unit-variance inputs 0.0002.
 _DROWNED = 2e-3
-_DEAD = 0.9  # of a layer's kernels or neurons; sparse but healthy layers stay below 0.6
+DEAD = 0.9  # of a layer's kernels or neurons; sparse but healthy layers stay below 0.6
 _MIXED = 0.5  # of the classes expected in a random batch; sorted files give 1 / classes
 _DOMINATES = 0.9  # of all training images in one class
 _TOO_SOON = 20  # steps; before them nobody has learned, and symptoms have no cause yet
@@ -131,7 +131,7 @@ def _first_cause(train: Rows, validation: Rows, facts: Facts, ended: bool) -> li
         return [
             _rate_too_high(facts, f"an update changes half of the layers by {ratio:.0%} or more")
         ]
-    if dead and dead[1] > _DEAD:
+    if dead and dead[1] > DEAD:
         return [dead_relus(*dead)]
     signal = _values(train, "signal")[:1]
     if signal and is_drowned(signal[0]):
@@ -215,7 +215,7 @@ def _overfitting(train: Rows, validation: Rows) -> list[Finding]:
 
 def _dead_weight(train: Rows, ended: bool) -> list[Finding]:
     dead = _most_dead(train, ended)
-    if train[-1]["step"] < _TOO_SOON or not dead or dead[1] <= _DEAD:
+    if train[-1]["step"] < _TOO_SOON or not dead or dead[1] <= DEAD:
         return []
     return [dead_relus(*dead, severity="warning")]
 
