@@ -24,6 +24,14 @@ class CannotWriteError(UserError):
     """A file could not be written: the disk is full, or the place is not writable."""
 
 
+def cannot_write(path: Path, error: Exception) -> CannotWriteError:
+    """What a user is told of an error in writing a file."""
+    text = str(error)
+    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text
+    reason = "the disk is full; free some space" if full else text
+    return CannotWriteError(f"cannot write {path}: {reason}")
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Call `write` with a temporary name beside `path`, force it to disk, and rename it.
 
@@ -42,7 +50,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         _flush(path.parent)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
-        raise CannotWriteError(f"cannot write {path}: {_reason(error)}") from error
+        raise cannot_write(path, error) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -78,9 +86,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text
-    return "the disk is full; free some space" if full else text

@@ -265,6 +265,12 @@ def test_a_folder_of_the_same_name_is_not_taken_for_the_first(
     same_name = other.rename(other.with_name(image_folder.name))
     make(image_folder, None, trials=1)
     make(image_folder, None, trials=1)
+    named = (f"data.source={image_folder}", *_QUICK)
+    make(None, None, trials=1, assignments=named)
+    monkeypatch.chdir(image_folder.parent)
+    named = (f"data.source={image_folder.name}", *_QUICK)
+    make(None, other.parent / "other-study", trials=1, assignments=named)
+    monkeypatch.chdir(other.parent)
     with pytest.raises(UserError, match=r"the images .*, not .*choose another --out"):
         make(same_name, None)
 

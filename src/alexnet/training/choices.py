@@ -26,11 +26,7 @@ def resolve_config(
     init: str | None = None,
 ) -> Config:
     """The complete configuration of a run, every choice made; arguments as for `train`."""
-    if named := _set(assignments, "data.source"):
-        if data is not None:
-            raise UserError("DATA and data.source both say which images; give one of them")
-        data = str(_given(named, "data.source"))
-        assignments = [entry for entry in assignments if entry not in named]
+    data, assignments = images_apart(data, assignments)
     facts = None
     if config is None:
         source = open_source(
@@ -61,6 +57,20 @@ def resolve_config(
         for line in reasons(facts, chosen, config):
             say(line)
     return config
+
+
+def images_apart(data: str | None, assignments: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """DATA, also where `data.source` names it, and the other assignments.
+
+    Raises:
+        UserError: both name it.
+    """
+    named = _set(assignments, "data.source")
+    if not named:
+        return data, assignments
+    if data is not None:
+        raise UserError("DATA and data.source both say which images; give one of them")
+    return str(_given(named, "data.source")), [a for a in assignments if a not in named]
 
 
 def usual_recipe(variant: str, fine_tuned: bool = False) -> str:

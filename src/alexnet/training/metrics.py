@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alexnet.files import CannotWriteError
+from alexnet.files import cannot_write
 
 
 class MetricsLog:
@@ -41,7 +41,7 @@ class MetricsLog:
             with self._path.open("ab") as file:
                 file.write(line.encode())
         except OSError as error:
-            raise CannotWriteError(f"cannot write {self._path}: {error.strerror}") from error
+            raise cannot_write(self._path, error) from error
         self.length += len(line.encode())
 
 

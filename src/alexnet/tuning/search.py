@@ -17,7 +17,7 @@ from alexnet.parallel.devices import devices_for, visible_device
 from alexnet.parallel.world import make_world
 from alexnet.process import threads_each
 from alexnet.progress import say, shown_epochs
-from alexnet.training.choices import resolve_config
+from alexnet.training.choices import images_apart, resolve_config
 from alexnet.training.data import load_data
 from alexnet.training.directory import check_apart
 from alexnet.training.loop import total_steps
@@ -66,6 +66,7 @@ def search(
         UserError: something the user can mend, such as another study in `out`.
         InterruptedRunError: asked to stop; the same command goes on.
     """
+    data, assignments = images_apart(data, assignments)
     asked = Asked(data, recipe, assignments, init, trials, budget, storage, full)
     study = _study(asked, out, workers)
     out = study.folder
