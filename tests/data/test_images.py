@@ -203,6 +203,13 @@ def test_sixteen_bits_are_scaled_not_clipped():
     np.testing.assert_array_equal(np.asarray(decode(graymap))[..., 1], expected)
 
 
+def test_a_transparent_level_of_sixteen_bits_becomes_white():
+    levels = np.array([[0, 257, 1000], [1001, 0, 65535]], dtype=np.uint16)
+    for clear, expected in ((0, [255, 1, 4, 4, 255, 255]), (1000, [0, 1, 255, 4, 0, 255])):
+        content = encoded(Image.fromarray(levels), "PNG", transparency=clear)
+        np.testing.assert_array_equal(np.asarray(decode(content))[..., 0].ravel(), expected)
+
+
 def test_pixels_without_a_known_range_are_refused():
     floats = Image.fromarray(np.ones((4, 4), dtype=np.float32))
     with pytest.raises(BadImage, match="range is not known"):

@@ -125,6 +125,13 @@ def test_other_folders_are_no_prepared_sets(tmp_path, image_folder):
     assert not holds_prepared(image_folder)
 
 
+def test_a_manifest_of_another_program_among_images_makes_no_prepared_set(new_image_folder):
+    folder = new_image_folder()
+    (folder / "manifest.json").write_text('{"name": "a page of pictures"}')
+    assert not holds_prepared(folder)
+    assert open_source(str(folder)).kind == "folder"
+
+
 def test_description(prepared):
     description = describe_prepared(prepared)
     document = json.loads(json.dumps(description.to_json()))

@@ -26,8 +26,15 @@ STATE = ".prepare"
 
 
 def holds_prepared(path: Path) -> bool:
-    """Whether a folder is a prepared set, be it unfinished."""
-    return path.is_dir() and ((path / NAME).is_file() or (path / STATE).is_dir())
+    """Whether a folder is a prepared set, be it unfinished or damaged.
+
+    A `manifest.json` alone proves nothing: other programs name their files so too.
+    """
+    if not path.is_dir():
+        return False
+    if (path / NAME).is_file():
+        return (path / MEAN).is_file() or any(path.glob("*-of-*.arrow"))
+    return (path / STATE).is_dir()
 
 
 def open_prepared(folder: Path) -> Source:
