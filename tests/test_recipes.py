@@ -33,6 +33,11 @@ def test_many_images_are_trained_as_in_the_paper() -> None:
     assert (config.train.batch_size, config.optimizer.lr, config.train.epochs) == (128, 0.01, 90)
 
 
+def test_dropout_is_less_than_the_papers_between_few_images_and_many() -> None:
+    dropouts = {n: default(DataFacts(n, 10, mirror=True)).model.dropout for n in (160, 800, 50_000)}
+    assert dropouts == {160: 0.5, 800: 0.3, 50_000: 0.5}
+
+
 def test_what_the_user_sets_changes_what_goes_with_it() -> None:
     facts = DataFacts(1000, 10, mirror=True)
     assert default(facts).optimizer.lr == pytest.approx(0.005)
@@ -97,7 +102,7 @@ def test_what_a_network_brings_along_is_said_in_words() -> None:
     """A run of the recipe `paper`, or a weights file, says nothing of its dropout."""
     facts = DataFacts(1000, 10, mirror=True)
     fitted = override(finetune(facts), ["model.dropout=none"])
-    assert "  model.dropout the network's own: fine-tuning, from scratch 0.5" in reasons(
+    assert "  model.dropout the network's own: fine-tuning, from scratch 0.3" in reasons(
         facts, fitted, fitted
     )
 
