@@ -360,12 +360,15 @@ class TestBadFolders:
         assert "000.png" in (run / "report.html").read_text()
 
     def test_a_class_of_bad_files_only(
-        self, new_image_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+        self,
+        new_image_folder: Callable[..., Path],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         folder = new_image_folder()
         for path in (folder / "train" / "red").iterdir():
             path.write_bytes(b"")
-        assert "'red'" in complaint(capsys, "train", folder, *TINY)
+        assert "'red'" in complaint(capsys, "train", folder, "--out", tmp_path / "run", *TINY)
 
 
 def test_the_alarm_stops_a_rate_that_is_too_high(
