@@ -9,7 +9,7 @@ from typing import Any
 
 from alexnet.config import Config, setting
 
-SMALL_SET = 20_000
+_SMALL_SET = 20_000
 """Images below which the paper's batch and dropout are too much for the steps that there are."""
 
 
@@ -73,7 +73,7 @@ def _length(facts: DataFacts) -> list[Choice]:
     is mostly chance. From 200,000 images on, epochs and rate are the paper's.
     """
     images = facts.images
-    by_size = 32 if images < SMALL_SET else 64 if images < 200_000 else 128
+    by_size = 32 if images < _SMALL_SET else 64 if images < 200_000 else 128
     batch_size = facts.batch_size or by_size
     epochs = 90 if images >= 200_000 else min(90, max(10, round(30_000 / images)))
     steps_per_epoch = max(1.0, images / batch_size)
@@ -143,12 +143,12 @@ def _regularisation(facts: DataFacts) -> list[Choice]:
 
     Dropout of one half "roughly doubles the number of iterations required to converge" (section
     4.2), and the runs of small sets are a hundredth of the paper's: with 0.3 they ended with less
-    error on 800 photographs and on digits. On 160 photographs, which are learnt by heart, 0.5 was
-    better. Both in docs/log.md.
+    error on 800 photographs and on half of the digits. On 160 photographs, which are learnt by
+    heart, 0.5 was better. What speaks for and against it is in docs/log.md.
     """
     if facts.images < 500:
         dropout, reason = 0.5, "the paper's; so few are soon known by heart"
-    elif facts.images < SMALL_SET:
+    elif facts.images < _SMALL_SET:
         dropout, reason = 0.3, "the paper's 0.5 wants more steps than there are"
     else:
         dropout, reason = 0.5, "the paper's"

@@ -225,7 +225,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit grey to 8: v * 255 / 65535, rounded; a transparent level becomes white."""
     levels = np.asarray(image).astype(np.uint32)
     if (clear := image.info.get("transparency")) is not None:  # lost with the 16 bits
-        levels = np.where(levels == clear, 65535, levels)
+        levels[levels == clear] = 65535
     return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
 
 

@@ -30,11 +30,10 @@ def holds_prepared(path: Path) -> bool:
 
     A `manifest.json` alone proves nothing: other programs name their files so too.
     """
-    if not path.is_dir():
-        return False
-    if (path / NAME).is_file():
-        return (path / MEAN).is_file() or any(path.glob("*-of-*.arrow"))
-    return (path / STATE).is_dir()
+    if (path / STATE).is_dir():
+        return True
+    ours = (path / MEAN).is_file() or any(path.glob("*-of-*.arrow"))
+    return ours and (path / NAME).is_file()
 
 
 def open_prepared(folder: Path) -> Source:
