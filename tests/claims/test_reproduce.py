@@ -66,7 +66,10 @@ def test_same_command_goes_on_after_an_interruption(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results" / "dropout_smoke.json").read_text())["complete"]
 
 
-def test_two_at_once_find_what_one_after_the_other_finds(tmp_path: Path) -> None:
+def test_two_at_once_find_what_one_after_the_other_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_run, "write_run_report", lambda *arguments: None)
     few = str(write_folder(tmp_path / "few", *digits(160, 40)))
     documents = [
         reproduce("dropout", "smoke", tmp_path / str(jobs), few, jobs=jobs)[0] for jobs in (1, 2)

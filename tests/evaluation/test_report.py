@@ -89,10 +89,12 @@ class Page(HTMLParser):
                 cell = path[max(i for i, tag in enumerate(tags) if tag in {"td", "th"})]
                 rows.setdefault(row, {}).setdefault(cell, "")
                 rows[row][cell] += text
-        for index, (tag, _) in enumerate(self.elements):  # empty cells have no text
-            owners = [row for row in rows if row < index]
-            if tag in {"td", "th"} and owners and index <= max(rows[max(rows)]):
-                rows[max(owners)].setdefault(index, "")
+        last = max(rows[max(rows)])
+        for index, (tag, _) in enumerate(self.elements[: last + 1]):  # empty cells have no text
+            if index in rows:
+                row = index
+            elif tag in {"td", "th"} and index > min(rows):
+                rows[row].setdefault(index, "")
         return [[cells[index].strip() for index in sorted(cells)] for cells in rows.values()]
 
 
@@ -165,9 +167,11 @@ def a_report(classes: int | tuple[str, ...] = 10, **changes: Any) -> ReportInput
 # A sound page
 
 
-@pytest.mark.parametrize("classes", [2, 5, 10, 13, 40, 41, 120])
-def test_the_page_is_well_formed_and_needs_nothing_else(classes: int) -> None:
-    html = render_report(a_report(classes, metrics=metrics_rows()))
+@pytest.mark.parametrize(
+    ("classes", "steps"), [(2, 0), (5, 0), (10, 40), (13, 0), (40, 0), (41, 0), (120, 0)]
+)
+def test_the_page_is_well_formed_and_needs_nothing_else(classes: int, steps: int) -> None:
+    html = render_report(a_report(classes, metrics=metrics_rows(steps)))
     page = Page(html)
     assert html.startswith("<!DOCTYPE html>")
     without_pictures = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=\s]+", "", html)
@@ -178,7 +182,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(classes: int) -> None:
     assert len(images) == 3
     assert all(image["alt"] and image["src"].startswith("data:image/") for image in images)
     pictures = list(page.all("svg"))
-    assert len(pictures) == 5
+    assert len(pictures) == (5 if steps else 1)  # four curves and the kernels
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in pictures)
     assert all(cell.get("scope") in {"row", "col"} for cell in page.all("th"))
     referred = re.findall(r'(?:xlink:href="|href="|url\()#([^")]+)', html)
@@ -398,8 +402,11 @@ def test_rows_that_are_no_numbers_are_told(broken: float | None) -> None:
             row["loss"] = broken
     text = "".join(text for _, text in Page(render_report(a_report(metrics=rows))).texts)
     assert "not a number in 2 of 40 logged training rows, first at step 17;" in text
-    fine = "".join(text for _, text in Page(render_report(a_report(metrics=metrics_rows()))).texts)
-    assert "not a number" not in fine
+
+
+def test_rows_that_are_numbers_need_no_telling() -> None:
+    page = Page(render_report(a_report(metrics=metrics_rows())))
+    assert "not a number" not in "".join(text for _, text in page.texts)
 
 
 def test_the_curves_go_through_the_logged_values() -> None:

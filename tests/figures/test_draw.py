@@ -37,7 +37,9 @@ def drawn(
 ):  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp(request.param)
     recipe, *changes = _NETS[request.param]
-    train(str(image_folder), recipe, folder / "run", (*_QUICK, *changes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run, "write_run_report", lambda *arguments: None)
+        train(str(image_folder), recipe, folder / "run", (*_QUICK, *changes))
     result = draw(folder / "run", folder / "out", images=4)
     return request.param, folder / "out", result
 
