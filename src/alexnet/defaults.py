@@ -143,8 +143,8 @@ def _regularisation(facts: DataFacts) -> list[Choice]:
 
     Dropout of one half "roughly doubles the number of iterations required to converge" (section
     4.2), and the runs of small sets are a hundredth of the paper's: with 0.3 they ended with less
-    error on 800 photographs and on half of the digits. On 160 photographs, which are learnt by
-    heart, 0.5 was better. What speaks for and against it is in docs/log.md.
+    error on 800 photographs and on the digits. On 160 photographs, which are learnt by heart, 0.5
+    was better. What speaks for and against it is in docs/log.md.
     """
     if facts.images < 500:
         dropout, reason = 0.5, "the paper's; so few are soon known by heart"
