@@ -89,11 +89,12 @@ class Page(HTMLParser):
                 cell = path[max(i for i, tag in enumerate(tags) if tag in {"td", "th"})]
                 rows.setdefault(row, {}).setdefault(cell, "")
                 rows[row][cell] += text
-        last = max(rows[max(rows)])
-        for index, (tag, _) in enumerate(self.elements[: last + 1]):  # empty cells have no text
+        if not rows:
+            return []
+        for index in range(min(rows), max(rows[max(rows)]) + 1):  # empty cells have no text
             if index in rows:
                 row = index
-            elif tag in {"td", "th"} and index > min(rows):
+            elif self.elements[index][0] in {"td", "th"}:
                 rows[row].setdefault(index, "")
         return [[cells[index].strip() for index in sorted(cells)] for cells in rows.values()]
 
@@ -167,11 +168,9 @@ def a_report(classes: int | tuple[str, ...] = 10, **changes: Any) -> ReportInput
 # A sound page
 
 
-@pytest.mark.parametrize(
-    ("classes", "steps"), [(2, 0), (5, 0), (10, 40), (13, 0), (40, 0), (41, 0), (120, 0)]
-)
-def test_the_page_is_well_formed_and_needs_nothing_else(classes: int, steps: int) -> None:
-    html = render_report(a_report(classes, metrics=metrics_rows(steps)))
+@pytest.mark.parametrize("classes", [2, 5, 10, 13, 40, 41, 120])
+def test_the_page_is_well_formed_and_needs_nothing_else(classes: int) -> None:
+    html = render_report(a_report(classes, metrics=metrics_rows()))
     page = Page(html)
     assert html.startswith("<!DOCTYPE html>")
     without_pictures = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=\s]+", "", html)
@@ -182,7 +181,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(classes: int, steps: int
     assert len(images) == 3
     assert all(image["alt"] and image["src"].startswith("data:image/") for image in images)
     pictures = list(page.all("svg"))
-    assert len(pictures) == (5 if steps else 1)  # four curves and the kernels
+    assert len(pictures) == 5
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in pictures)
     assert all(cell.get("scope") in {"row", "col"} for cell in page.all("th"))
     referred = re.findall(r'(?:xlink:href="|href="|url\()#([^")]+)', html)

@@ -229,7 +229,7 @@ def test_the_steps_that_are_set_are_saved(image_folder: Path, tmp_path: Path) ->
     run = new_run(image_folder, tmp_path / "run", "train.epochs=2", "checkpoint.every_steps=3")
     ranks = command_line(2, "train", "--resume", run, log=tmp_path / "log")
     for rank in ranks:
-        rank.join()
+        rank.join(300)
         assert rank.exitcode == 0, (tmp_path / "log").read_text()
     saved = [path.stem for path in checkpoints(run / "checkpoints")]
     assert saved == ["step-00000006", "step-00000008"]
