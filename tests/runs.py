@@ -30,7 +30,7 @@ processes.set_forkserver_preload(
     [
         *("alexnet.cli", "alexnet.training.run", "alexnet.evaluation.report", "matplotlib.figure"),
         *("alexnet.tuning.search", "torch.distributed"),
-        "torch._dynamo",  # torch.optim imports it when first used
+        "torch._dynamo",  # DistributedDataParallel imports it when first used
     ]
 )
 

@@ -67,6 +67,28 @@ def test_stays_free_of_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+_TRAINING = """
+import sys
+from pathlib import Path
+import numpy
+from alexnet.training import run
+run.write_run_report = lambda *things: None
+run.train("digits", out=Path(sys.argv[1]), assignments=sys.argv[2:])
+assert not {"triton", "torch._dynamo", "sympy", "matplotlib"} & sys.modules.keys()
+from alexnet.evaluation import plots
+plots.svg(plots.kernels_figure(numpy.ones((4, 3, 5, 5)), 2), "k", "kernels")
+assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
+"""
+
+
+def test_a_training_loads_no_compiler_and_draws_without_pyplot(tmp_path: Path) -> None:
+    """torch's own would take as long to load as torch itself."""
+    changes = ("model.width=0.03125", "model.image_size=64", "data.size=72", "train.steps=1")
+    line = [sys.executable, "-c", _TRAINING, str(tmp_path / "run"), *changes]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_core_never_imports_torchvision_or_torchmetrics() -> None:
     for path in _SOURCE.rglob("*.py"):
         text = path.read_text()

@@ -71,6 +71,7 @@ def data_facts(
     """
     counts = np.bincount(source.train.labels, minlength=len(source.classes))
     sides = np.concatenate([train.shorter_sides, validation.shorter_sides])
+    agreement, by_chance = label_agreement(train)
     return {
         "classes": len(source.classes),
         "training_images": len(source.train),
@@ -84,8 +85,8 @@ def data_facts(
         if len(sides)
         else [],
         "smaller_than_network_share": float((sides < side).mean()) if len(sides) else 0.0,
-        "label_agreement_of_neighbours": label_agreement(train)[0],
-        "label_agreement_by_chance": label_agreement(train)[1],
+        "label_agreement_of_neighbours": agreement,
+        "label_agreement_by_chance": by_chance,
     }
 
 

@@ -44,8 +44,9 @@ class PixelNetwork(nn.Module):
         self.classes = tuple(str(index) for index in range(num_classes))
         self.stored_size = stored_size
         self.training_data: dict[str, Any] = {}
-        mean = torch.tensor(channel_means)[:, None, None].expand(3, side, side)
-        self.register_buffer("mean", mean.clone())
+        # Copied, not cloned: on the meta device, where weights are loaded, that would load sympy.
+        mean = torch.empty(3, side, side).copy_(torch.tensor(channel_means)[:, None, None])
+        self.register_buffer("mean", mean)
 
     def _centered(self, images: Tensor, overhang: int = 0) -> Tensor:
         """(N, 3, S, S) of any type, 0..255 -> without the mean, as `centered` gives it."""

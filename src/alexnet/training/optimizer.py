@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from alexnet.config import OptimizerConfig
 from alexnet.ops.narrow import allow_narrow_gradient, momentum_update
@@ -15,7 +16,7 @@ from alexnet.parallel.world import sum_over
 from alexnet.training.schedule import Rates
 
 
-class Momentum2012(torch.optim.SGD):
+class Momentum2012(torch.optim.Optimizer):
     """v <- 0.9 v - 0.0005 lr w - lr dL/dw;  w <- w + v.
 
     The learning rate is inside the velocity, so that after a drop the old velocity coasts on at
@@ -25,11 +26,24 @@ class Momentum2012(torch.optim.SGD):
 
     Parameter groups with a rate of 0 are skipped altogether, without decay or coasting, and lose
     their velocity, as a layer with epsW = 0 does in the authors' code.
+
+    The first call of a method of torch's optimisers loads its compiler, which takes as long as
+    loading torch itself. Nothing is compiled here, so what a training needs of them is written out.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float) -> None:
-        super().__init__(groups, lr=lr, momentum=momentum, fused=True)
         self.momentum = momentum
+        super().__init__(groups, {"lr": lr, "momentum": momentum})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take parameters on, with settings of their own or those of all."""
+        self.param_groups.append({**self.defaults, **param_group})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients; none is kept as zeros."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     @torch.no_grad()
     def set_rate(self, group: dict[str, Any], lr: float) -> None:
@@ -39,18 +53,38 @@ class Momentum2012(torch.optim.SGD):
         group["momentum"] = self.momentum * (before / lr if lr and before else 1.0)
         group["lr_of_velocity"] = lr
 
+    @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One update; groups with a rate of 0 are left out and lose their velocity."""
+        assert closure is None, "the gradients are to be there"
         for group in self.param_groups:
             for parameter in group["params"]:
                 if group["lr"] == 0.0:
                     self.state.pop(parameter, None)
                     parameter.grad = None
-                elif parameter.grad is not None and parameter.grad.dtype != parameter.dtype:
-                    self._update_narrow(parameter, group)
-        return super().step(closure)
+                elif parameter.grad is not None:
+                    narrow = parameter.grad.dtype != parameter.dtype
+                    (self._update_narrow if narrow else self._update)(parameter, group)
 
-    @torch.no_grad()
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        """By torch's kernel, which makes the buffer of a first step."""
+        assert parameter.grad is not None
+        buffers = [self.state[parameter].get("momentum_buffer")] if group["momentum"] else []
+        sgd(
+            [parameter],
+            [parameter.grad],
+            buffers,
+            fused=True,
+            lr=group["lr"],
+            momentum=group["momentum"],
+            weight_decay=group["weight_decay"],
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+        if buffers:
+            self.state[parameter]["momentum_buffer"] = buffers[0]
+
     def _update_narrow(self, parameter: Tensor, group: dict[str, Any]) -> None:
         """The same update by our own C, which takes bfloat16 gradients; the gradient is used up."""
         assert parameter.grad is not None
@@ -112,7 +146,7 @@ class Lars(Momentum2012):
             if group["lr"]:
                 factor = self._factor(group, weight_norm, gradient_norm)
                 parameter.grad.add_(parameter, alpha=group["decay"]).mul_(factor)
-        return super().step(closure)
+        super().step(closure)
 
     def _factor(self, group: dict[str, Any], weight_norm: Tensor, gradient_norm: Tensor) -> Tensor:
         """What this parameter's rate is of the general one, a scalar on the device."""
