@@ -266,6 +266,28 @@ def test_mistakes_end_in_one_line(
     assert hint in complaint(capsys, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("devices", "layout", "changes", "hint"),
+    [
+        (2, "columns", ("--set", "model.columns=1"), "one column"),
+        (3, "columns", (), "a multiple of 2 processes"),
+        (2, "one", (), "cannot use 2 processes"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_said_before_processes_begin(
+    devices: int,
+    layout: str,
+    changes: tuple[str, ...],
+    hint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    asked = ("--devices", devices, "--layout", layout, *changes)
+    assert hint in complaint(capsys, "train", "digits", "--out", out, *asked)
+    assert not out.exists()
+
+
 def test_differences_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     different = json.loads(call(capsys, "info", "paper", "--diff", "caffe", "--json"))
     assert different["variants"] == ["paper", "caffe"]

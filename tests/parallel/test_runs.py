@@ -258,15 +258,9 @@ def test_a_hung_rank_is_noticed(image_folder: Path, tmp_path: Path) -> None:
 
 
 def test_mistakes_are_said_once_and_not_tried_again(image_folder: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "alexnet", "train", str(image_folder)),
-            *("--out", str(tmp_path / "run"), *_RUN, "--devices", "2", "--layout", "columns"),
-            *("--set", "model.columns=1"),
-        ],
-        capture_output=True,
-        text=True,
-    )
+    run = new_run(image_folder, tmp_path / "run", "model.columns=1")
+    line = [sys.executable, "-m", "alexnet", "train", "--resume", str(run), "--devices", "2"]
+    done = subprocess.run([*line, "--layout", "columns"], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("alexnet:") == 1, done.stderr
     assert "one column" in done.stderr.splitlines()[-1]
