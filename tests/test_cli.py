@@ -269,12 +269,13 @@ def test_mistakes_end_in_one_line(
 @pytest.mark.parametrize(
     ("devices", "layout", "changes", "hint"),
     [
+        (1, "columns", (), "add --devices N"),
         (2, "columns", ("--set", "model.columns=1"), "one column"),
         (3, "columns", (), "a multiple of 2 processes"),
         (2, "one", (), "cannot use 2 processes"),
     ],
 )
-def test_a_layout_that_cannot_be_is_said_before_processes_begin(
+def test_a_layout_that_cannot_be_is_said_before_anything_is_made(
     devices: int,
     layout: str,
     changes: tuple[str, ...],

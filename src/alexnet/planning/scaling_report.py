@@ -76,8 +76,7 @@ def plan_scaling(
     if variant not in VARIANTS:
         raise UserError(unknown("variant", variant, VARIANTS))
     chosen = VARIANTS[variant]
-    if layout != "auto":
-        check_layout(layout, chosen, devices)
+    check_layout(layout, chosen, devices)
     for kind, name, known in (("machine", machine, MACHINES), ("link", link, WIRES)):
         if name != "measured" and name not in known:
             raise UserError(unknown(kind, name, ["measured", *known]))

@@ -109,8 +109,7 @@ def _check_layout(config: "Config", layout: str, devices: int) -> None:
     from alexnet.model.catalog import resolve
     from alexnet.parallel.layouts import check_layout
 
-    if layout != "auto":
-        check_layout(layout, resolve(config.model), devices)
+    check_layout(layout, resolve(config.model), devices)
 
 
 def _train_run(run: Path, devices: int | None, layout: str, as_json: bool) -> None:
