@@ -76,7 +76,8 @@ def plan_scaling(
     if variant not in VARIANTS:
         raise UserError(unknown("variant", variant, VARIANTS))
     chosen = VARIANTS[variant]
-    check_layout(layout, chosen, devices)
+    if layout != "auto":
+        check_layout(layout, chosen, devices)
     for kind, name, known in (("machine", machine, MACHINES), ("link", link, WIRES)):
         if name != "measured" and name not in known:
             raise UserError(unknown(kind, name, ["measured", *known]))

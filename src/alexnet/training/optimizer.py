@@ -62,9 +62,10 @@ class Momentum2012(torch.optim.Optimizer):
                 if group["lr"] == 0.0:
                     self.state.pop(parameter, None)
                     parameter.grad = None
+                elif parameter.grad is not None and parameter.grad.dtype != parameter.dtype:
+                    self._update_narrow(parameter, group)
                 elif parameter.grad is not None:
-                    narrow = parameter.grad.dtype != parameter.dtype
-                    (self._update_narrow if narrow else self._update)(parameter, group)
+                    self._update(parameter, group)
 
     def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
         """By torch's kernel, which makes the buffer of a first step."""
