@@ -123,3 +123,10 @@ def test_mistakes(changes: dict[str, object], what: str) -> None:
     options = {"variant": "paper", "num_classes": 10, "batch_size": 8, "devices": 4}
     with pytest.raises(UserError, match=what):
         plan_scaling(make_world("cpu", "fp32"), **(options | changes))  # type: ignore[arg-type]
+
+
+def test_one_device_is_the_first_row_of_a_layout() -> None:
+    """A training of one process refuses it; a plan only compares."""
+    world = make_world("cpu", "fp32")
+    (row,) = plan_scaling(world, "paper", 1000, 128, 1, "data", "a100", "nvlink").rows
+    assert row.processes == 1

@@ -144,22 +144,31 @@ def resolve_layout(layout: str, model: Network, processes: int, batch_size: int 
     variant = model.variant
     if layout == "auto":
         return least_exchanging(variant, model.num_classes, processes, batch_size)
-    check_layout(layout, variant, processes)
+    check_placeable(layout, variant, processes)
     return layout
 
 
+def check_placeable(layout: str, variant: AnyVariant, processes: int) -> None:
+    """Refuse what `place` would refuse, before images are read or anything is made.
+
+    Raises:
+        UserError: as for `place`.
+    """
+    if layout == "auto":
+        return
+    if processes == 1 and layout in LAYOUTS and layout != "one":
+        raise UserError(f"--layout {layout} needs several processes; add --devices N")
+    check_layout(layout, variant, processes)
+
+
 def check_layout(layout: str, variant: AnyVariant, processes: int) -> None:
-    """Refuse a layout that so many processes cannot take; `auto` is none of these.
+    """Refuse a layout that so many processes cannot take.
 
     Raises:
         UserError: no such layout, or one for other networks or another number of processes.
     """
-    if layout == "auto":
-        return
     if layout not in LAYOUTS:
         raise UserError(f"there is no layout {layout!r}; use one of: {', '.join(LAYOUTS)}")
-    if processes == 1 and layout != "one":
-        raise UserError(f"--layout {layout} needs several processes; add --devices N")
     if processes > 1 and layout == "one":
         raise UserError(f"--layout one cannot use {processes} processes; use --layout auto")
     if layout == "columns":

@@ -23,7 +23,7 @@ from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.failure import failing_clearly
-from alexnet.parallel.layouts import Placed, check_layout, place
+from alexnet.parallel.layouts import Placed, check_placeable, place
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import say, shown_epochs, stage
 from alexnet.training.checkpoint import Position, load_checkpoint
@@ -78,7 +78,7 @@ def train(
     config = resolve_config(data, recipe, assignments, config, None if init is None else str(init))
     world = _world(config)
     with failing_clearly(world):
-        check_layout(layout, resolve(config.model), world.size)
+        check_placeable(layout, resolve(config.model), world.size)
         created = world.is_first and str(create_run(config, None if out is None else Path(out)))
         config = from_json(world.tell(config.to_json()))  # a budget is measured, and differs
         return _continue(Path(world.tell(created)), config, world, layout)
@@ -174,7 +174,7 @@ def _run(
     pause_epochs: float | None = None,
 ) -> dict[str, Any]:
     began = time.monotonic()
-    check_layout(layout, resolve(config.model), world.size)
+    check_placeable(layout, resolve(config.model), world.size)
     data = data or load_data(config, world)
     if world.is_first:
         check_same_data(run, data)

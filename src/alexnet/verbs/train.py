@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,9 +16,6 @@ from alexnet.verbs.options import (
     views_option,
 )
 from alexnet.verbs.words import errors_in_words
-
-if TYPE_CHECKING:
-    from alexnet.config import Config
 
 
 @verbs.command()
@@ -81,6 +78,8 @@ def train(
             )
         return _train_run(resume, devices, layout, as_json)
     from alexnet.config import read_config
+    from alexnet.model.catalog import resolve
+    from alexnet.parallel.layouts import check_placeable
     from alexnet.training.choices import resolve_config
     from alexnet.training.directory import create_run
     from alexnet.training.finetune import with_layer_rates
@@ -99,17 +98,9 @@ def train(
     if dry_run:
         return click.echo(config.to_json(), nl=False)
     if devices and devices > 1:
-        _check_layout(config, layout, devices)
+        check_placeable(layout, resolve(config.model), devices)
         return _train_run(create_run(config, out), devices, layout, as_json)
     return _show_run(train_run(config=config, out=out, layout=layout), as_json)
-
-
-def _check_layout(config: "Config", layout: str, devices: int) -> None:
-    """What the processes would say as well, before a run is made and they have begun."""
-    from alexnet.model.catalog import resolve
-    from alexnet.parallel.layouts import check_layout
-
-    check_layout(layout, resolve(config.model), devices)
 
 
 def _train_run(run: Path, devices: int | None, layout: str, as_json: bool) -> None:
