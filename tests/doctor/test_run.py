@@ -67,10 +67,10 @@ def test_what_the_alarm_alone_has_seen_is_not_healthy(tmp_path: Path) -> None:
 def test_a_single_bad_file_explains_no_failure() -> None:
     low, labels = (Finding(name, "error", "", "") for name in ("rate-too-low", "labels-do-not-fit"))
     few, many = (Finding("unreadable-images", severity, "", "") for severity in _SEVERITIES)
-    assert explained([few, low], False, False) == [few, low]
-    assert explained([many, low], False, False) == [many]
+    assert explained([few, low], False) == [few, low]
+    assert explained([many, low], False) == [many]
     dead = Finding("dead-relus", "error", "", "")
-    assert explained([labels, dead], False, False) == [dead]
+    assert explained([labels, dead], False) == [dead]
 
 
 def test_a_healthy_run_is_left_in_peace(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def data_facts(
     """
     counts = np.bincount(source.train.labels, minlength=len(source.classes))
     sides = np.concatenate([train.shorter_sides, validation.shorter_sides])
-    agreement, by_chance = label_agreement(train)
+    agreement, by_chance = train.label_agreement
     return {
         "classes": len(source.classes),
         "training_images": len(source.train),
@@ -313,33 +313,14 @@ def _sizes(train: Sample) -> list[Finding]:
     ]
 
 
-def label_agreement(train: Sample) -> tuple[float, float]:
-    """How often an image and the one most like it have the same class, and how often by chance."""
-    share = shares(train.labels, int(train.labels.max(initial=0)) + 1)
-    by_chance = float((share**2).sum())
-    if len(train) < 2:
-        return by_chance, by_chance
-    looks = features(train)
-    index, distance = nearest(looks, looks, same=True)
-    different = distance > 1e-3  # the same file twice says nothing
-    if not different.any():
-        return by_chance, by_chance
-    return float((train.labels[index] == train.labels)[different].mean()), by_chance
-
-
-def labels_say_nothing(train: Sample) -> bool:
+def _labels(train: Sample) -> list[Finding]:
     """Whether images that look alike agree on their class no more often than by chance."""
     if len(train) < _ENOUGH_LABELS:
-        return False
-    agreement, by_chance = label_agreement(train)
-    error = (by_chance * (1.0 - by_chance) / len(train)) ** 0.5
-    return bool(agreement < by_chance + _STANDARD_ERRORS * error)
-
-
-def _labels(train: Sample) -> list[Finding]:
-    if not labels_say_nothing(train):
         return []
-    agreement, by_chance = label_agreement(train)
+    agreement, by_chance = train.label_agreement
+    error = (by_chance * (1.0 - by_chance) / len(train)) ** 0.5
+    if agreement >= by_chance + _STANDARD_ERRORS * error:
+        return []
     return [
         Finding(
             "labels-say-nothing",

@@ -12,7 +12,6 @@ from alexnet.doctor.dataset import (
     data_facts,
     examine_data,
     judge_data,
-    labels_say_nothing,
 )
 from alexnet.doctor.installation import examine_installation
 from alexnet.doctor.network import (
@@ -78,8 +77,7 @@ def examine_run(run: Path) -> Diagnosis:
     ]
     side = resolve(config.model).image_size
     everything = {**data_facts(data.source, train, validation, side), **_course(rows), **seen}
-    nothing = labels_say_nothing(train)
-    return Diagnosis(f"run {run}", everything, explained(findings, learns(rows, facts), nothing))
+    return Diagnosis(f"run {run}", everything, explained(findings, learns(rows, facts)))
 
 
 def _network(
@@ -110,7 +108,7 @@ def _remembered(run: Path, rows: list[dict[str, Any]]) -> list[Finding]:
     return [finding for finding in read_findings(run) if ended_early or finding.name == VERDICT]
 
 
-def explained(findings: list[Finding], learned: bool, nothing: bool) -> list[Finding]:
+def explained(findings: list[Finding], learned: bool) -> list[Finding]:
     """The findings without those that others explain.
 
     A low agreement of look-alike images counts against the labels only where the network learned
@@ -127,7 +125,7 @@ def explained(findings: list[Finding], learned: bool, nothing: bool) -> list[Fin
         dropped.add("labels-do-not-fit")
     if errors - {VERDICT}:
         dropped.add(VERDICT)
-    if learned or "labels-do-not-fit" in names or not nothing:
+    if learned or "labels-do-not-fit" in names:
         dropped.add("labels-say-nothing")
     return [finding for finding in findings if finding.name not in dropped]
 

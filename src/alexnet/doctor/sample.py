@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from alexnet.data.sources import Split
 from alexnet.data.squaring import square
 from alexnet.data.threads import mapped
 from alexnet.progress import Meter
+from alexnet.training.checks import shares
 
 SIDE = 32  # pixels of a thumbnail
 _TOGETHER = 256  # queries; more would only take memory
@@ -46,6 +48,21 @@ class Sample:
     def looked_at(self) -> int:
         """How many images were opened."""
         return len(self.labels) + len(self.unreadable)
+
+    @cached_property
+    def label_agreement(self) -> tuple[float, float]:
+        """How often an image and the one most like it have the same class, and how often by chance.
+
+        The first is the second where no image has another that it could be compared with.
+        """
+        share = shares(self.labels, int(self.labels.max(initial=0)) + 1)
+        by_chance = float((share**2).sum())
+        looks = features(self)
+        index, distance = nearest(looks, looks, same=True)
+        different = distance > 1e-3  # the same file twice says nothing
+        if not different.any():
+            return by_chance, by_chance
+        return float((self.labels[index] == self.labels)[different].mean()), by_chance
 
 
 def take_sample(split: Split, limit: int, title: str) -> Sample:
