@@ -267,6 +267,7 @@ def test_the_2012_numbers_of_the_recipes() -> None:
         assert config.augment.color == config.recipe
         assert config.augment.color_strength == 0.1
     assert (paper.schedule.kind, paper.schedule.drops) == ("plateau", 3)
+    assert paper.train.epochs == 120  # at most: plateaus end it, after "roughly 90 cycles" in 2012
     assert paper.optimizer.bias_lr_factor == 1.0
     assert (original.schedule.kind, original.train.epochs) == ("steps", 93)
     assert original.optimizer.bias_lr_factor == 2.0

@@ -52,3 +52,6 @@ def test_every_departure_is_listed_and_used() -> None:
     assert listed == [f"D{number}" for number in range(1, len(listed) + 1)]
     for name in listed:
         assert re.search(rf"\b{name}\b", body), name
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    marked = {name for text in sources for name in re.findall(r"# 2012 \((D\d+)\): ", text)}
+    assert marked == set(listed)

@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from alexnet.config import override, setting
 from alexnet.data.prepare import prepare
 from alexnet.defaults import DataFacts, choices, reasons
+from alexnet.model.catalog import resolve
+from alexnet.model.cifar import CifarNet
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
-from alexnet.recipes import default, finetune
+from alexnet.recipes import RECIPES, default, finetune
 from alexnet.training.choices import resolve_config, usual_recipe
+from alexnet.training.optimizer import build_optimizer
+from alexnet.training.schedule import Moment, rates
 
 
 @settings(deadline=None, max_examples=40)
@@ -113,6 +117,46 @@ def test_nets_for_small_images_bring_their_own_rule(variant: str) -> None:
     assert config.model.variant == variant
     assert config.recipe in ("cifar-18", "cifar-13", "cifar-11")
     assert config.optimizer.bias_lr_factor == 2.0
+
+
+# layer-params-{18pct,conv-local-13pct,conv-local-11pct}.cfg: epsW, epsB, decay of each layer, and
+# the rates of weights and biases in the last epochs.
+AUTHORS = {
+    "cifar-18": ({"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc10": 1.0}, 1e-5, 2e-5),
+    "cifar-13": (
+        {"conv1": 0.0, "conv2": 0.0, "local3": 0.004, "local4": 0.004, "fc10": 0.004},
+        1e-5,
+        2e-3,
+    ),
+    "cifar-11": (
+        {"conv1": 0.0, "conv2": 0.0, "local3": 0.004, "local4": 0.004, "fc10": 0.01},
+        1e-5,
+        2e-3,
+    ),
+}
+
+
+@pytest.mark.parametrize("variant", AUTHORS)
+def test_nets_for_small_images_are_trained_as_the_authors_did(variant: str) -> None:
+    decays, last, last_of_biases = AUTHORS[variant]
+    config = RECIPES[variant](DataFacts(50_000, 10, mirror=True))
+    groups = build_optimizer(CifarNet(variant), config.optimizer).param_groups
+    found = {group["layer"]: group["weight_decay"] for group in groups if not group["is_bias"]}
+    assert found == decays
+    assert not any(group["weight_decay"] for group in groups if group["is_bias"])
+    assert (config.optimizer.momentum, config.train.batch_size) == (0.9, 128)
+    steps = config.train.epochs
+    for step, expected in ((0, (0.001, 0.002)), (steps - 1, (last, last_of_biases))):
+        now = rates(config.optimizer, config.schedule, Moment(step, steps, 1, []))
+        assert (now.of("fc10", False), now.of("fc10", True)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("variant", ["cifar-13", "cifar-11"])
+def test_they_see_random_crops_of_24_pixels_and_are_measured_by_nine(variant: str) -> None:
+    config = RECIPES[variant](DataFacts(50_000, 10, mirror=True))
+    assert (config.augment.crop, config.augment.mirror) == ("random", True)
+    assert (config.data.size, resolve(config.model).image_size) == (32, 24)
+    assert config.evaluation.views == 9
 
 
 def test_fine_tuning_and_the_paper_keep_theirs() -> None:

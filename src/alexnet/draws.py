@@ -104,6 +104,7 @@ def normals(
 
 def permutation(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
     """The order of `count` samples in an epoch: a uniformly random permutation, (count,) int64."""
+    # 2012 (D3): batches in the order of the files, never another one.
     pair = words(seed, Purpose.ORDER, epoch, np.arange(count), 2)
     # 63 random bits a sample; the stable sort breaks the (about 1e-7 likely) ties by index.
     return np.argsort((pair[:, 0] << 31) | (pair[:, 1] >> 1), kind="stable")

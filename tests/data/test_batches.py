@@ -1,6 +1,9 @@
 """Training batches: every image once an epoch, whoever prepares them, and rightly coloured."""
 
+import contextlib
 import itertools
+import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,6 +169,21 @@ def test_cut_takes_one_view_of_each_sample() -> None:
     third, first = images.store.picture(3), images.store.picture(1)
     np.testing.assert_array_equal(found[0].permute(1, 2, 0), third[:4, :4])
     np.testing.assert_array_equal(found[1].permute(1, 2, 0), first[2:6, 1:5][:, ::-1])
+
+
+def test_the_next_batches_are_made_while_one_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Section 4.1: "while the GPU is training on the previous batch"."""
+    made = feed()
+    ahead, cut = threading.Semaphore(0), made.images.store.cut
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        ahead.release()
+        return cut(*arguments)
+
+    monkeypatch.setattr(type(made.images.store), "cut", lambda store, *rest: counted(*rest))
+    with contextlib.closing(training_batches(made, 0, 5, 2)) as coming:
+        next(coming)  # is held; nobody asks for more
+        assert all(ahead.acquire(timeout=60) for _ in range(3))
 
 
 def test_an_error_of_a_worker_reaches_the_loop() -> None:

@@ -51,6 +51,7 @@ def draw(config: AugmentConfig, seed: int, epoch: int, samples: Integers, border
     count = len(samples)
     offsets = np.full((count, 2), border // 2, dtype=np.int64)
     if config.crop == "random":
+        # 2012 (D4): one offset and one reflection for 32 images that follow each other.
         offsets = (words(seed, Purpose.CROP, epoch, samples, 2) * (border + 1)) >> 32
     mirrored = np.zeros(count, dtype=np.bool_)
     if config.mirror:
@@ -78,6 +79,7 @@ def color_shifts(
     """
     scale = components.deviations
     if convention == "paper":
+        # 2012 (D5): the paper has eigenvalues, the authors' code their roots, of 0..255 pixels.
         scale = (components.deviations / 255.0) ** 2 * 255.0
     shifts: Floats = (strength * colors * scale) @ components.vectors.T
     return shifts

@@ -46,6 +46,7 @@ def square(image: Image.Image, size: int = 256) -> Pixels:
         (size, size, 3) uint8. An image of that size already comes through untouched.
     """
     kept = _kept(*image.size, size)
+    # 2012 (D9): the filter is not known; two years later areas were averaged.
     filter_ = Image.Resampling.BICUBIC if kept.cubic else Image.Resampling.HAMMING
     rows = image.crop((0, kept.first, image.width, kept.last))
     rows = rows.resize((size, rows.height), filter_, box=(kept.left, 0, kept.right, rows.height))

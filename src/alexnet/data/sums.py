@@ -36,6 +36,7 @@ class Sums:
         pixels = self.count * side * side
         mean_color = self.pixels.sum(axis=(0, 1)) / pixels
         covariance = self.products / pixels - np.outer(mean_color, mean_color)
+        # 2012 (D6): those of ImageNet, whatever the images (`augment.IMAGENET_COMPONENTS`).
         eigenvalues, vectors = np.linalg.eigh(covariance)
         return Statistics(
             mean_image=self.pixels / self.count,

@@ -224,6 +224,7 @@ def predict_images(
 
 def average(evaluations: Sequence[Evaluation]) -> Evaluation:
     """The evaluation of the mean of several networks' probabilities, on the same images."""
+    # 2012 (D11): with coefficients, which may have been searched on the validation images.
     stacked = np.stack([evaluation.probabilities for evaluation in evaluations])
     mean = stacked.mean(axis=0, dtype=np.float64).astype(np.float32)
     return replace(evaluations[0], probabilities=mean)

@@ -58,6 +58,7 @@ class Normalization:
     beta: float = 0.75
     k: float = 2.0
     divide_alpha: bool = False  # True: alpha / size, as in the authors' code, Caffe and torch
+    # 2012 (D2): the paper's N is the kernels of the layer; the authors' windows see one column's.
     inside_column: bool = True  # the window never crosses the boundary between the columns
 
 
@@ -88,6 +89,7 @@ class Variant:
     dropout_scaling: Literal["test", "train"] = "test"  # test: outputs x 0.5 at test time (4.2)
     # Standard deviation of each layer's initial weights and its initial biases, conv1..fc8;
     # None: torch's default, uniform in the fan-in.
+    # 2012 (D1): the paper says 0.01 for every layer, the authors ran these (layers-145.cfg).
     weight_std: tuple[float, ...] | None = (0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)
     bias: tuple[float, ...] | None = (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)
 
@@ -112,7 +114,7 @@ _VARIANTS = (
     replace(
         _PAPER,
         name="paper-literal",
-        summary="the paper to the letter: initial weights N(0, 0.01) in every layer",
+        summary="the paper's initial weights to the letter: N(0, 0.01) in every layer",
         weight_std=(0.01,) * 8,
     ),
     replace(
@@ -124,6 +126,7 @@ _VARIANTS = (
     ),
     replace(
         _PAPER,
+        # 2012 (D8): net 145-half has net 145's order of stages, and 150 below has it, too.
         name="half",
         summary="one column, the one-GPU net of section 3.2 (layers-145-half.cfg)",
         columns=1,

@@ -24,8 +24,8 @@ class Momentum2012(torch.optim.Optimizer):
     if the decay of u is corrected by the change of rate, momentum * lr_before / lr: then torch's
     fused kernel computes the rule of 2012 in one pass over the memory.
 
-    Parameter groups with a rate of 0 are skipped altogether, without decay or coasting, and lose
-    their velocity, as a layer with epsW = 0 does in the authors' code.
+    Parameter groups with a rate of 0 are skipped altogether, without decay or coasting, as a layer
+    with epsW = 0 is in the authors' code. Here they lose their velocity, too.
 
     The first call of a method of torch's optimisers loads its compiler, which takes as long as
     loading torch itself. Nothing is compiled here, so what a training needs of them is written out.
@@ -60,6 +60,7 @@ class Momentum2012(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if group["lr"] == 0.0:
+                    # 2012 (D10): the old velocity was kept, unused.
                     self.state.pop(parameter, None)
                     parameter.grad = None
                 elif parameter.grad is not None and parameter.grad.dtype != parameter.dtype:

@@ -83,6 +83,7 @@ def plateaus(schedule: ScheduleConfig, moment: Moment) -> int:
     It stops when `patience` evaluations in a row are no better than the best before them; the
     count then starts anew.
     """
+    # 2012 (D7): the authors looked at the curve; the paper gives no number.
     count, best, waited = 0, math.inf, 0
     for error in moment.validation_errors:
         if error < best:

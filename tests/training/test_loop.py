@@ -1,0 +1,103 @@
+"""The loop against section 5 written out: what a few steps do to the weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet import AlexNet
+from alexnet.config import AugmentConfig, Config, OptimizerConfig, TrainConfig
+from alexnet.data.augment import IMAGENET_COMPONENTS
+from alexnet.data.batches import TrainingFeed
+from alexnet.data.pixels import images_in_memory
+from alexnet.draws import permutation
+from alexnet.evaluation.evaluate import Evaluation
+from alexnet.model.changes import resized
+from alexnet.model.variants import VARIANTS
+from alexnet.parallel.layouts import place
+from alexnet.parallel.world import World
+from alexnet.training.loop import State, Surroundings, train_loop
+from alexnet.training.metrics import MetricsLog, read_metrics
+from alexnet.training.optimizer import build_optimizer
+from alexnet.training.signals import StopRequest
+
+IMAGES, BATCH, EPOCHS, SEED, LR = 7, 4, 2, 3, 0.002
+PIXELS = np.random.default_rng(0).integers(0, 256, (IMAGES, 64, 64, 3), dtype=np.uint8)
+LABELS = np.arange(IMAGES) % 5
+
+
+def new_network() -> AlexNet:
+    """Without dropout, or the masks would have to be written out, too."""
+    variant = replace(resized(VARIANTS["paper"], 1 / 32, 64), dropout=0.0)
+    return AlexNet(variant, 5, seed=1)
+
+
+def written_out(model: AlexNet) -> list[float]:
+    """v <- 0.9 v - 0.0005 e w - e <dL/dw>, w <- w + v; the loss of each step."""
+    losses = []
+    velocity = {name: torch.zeros_like(w) for name, w in model.named_parameters()}
+    for epoch in range(EPOCHS):
+        order = permutation(SEED, epoch, IMAGES)
+        for start in range(0, IMAGES, BATCH):
+            chosen = order[start : start + BATCH]
+            images = torch.from_numpy(PIXELS[chosen]).permute(0, 3, 1, 2).float()
+            each = [
+                -logits.log_softmax(0)[label]
+                for logits, label in zip(model(images), LABELS[chosen], strict=True)
+            ]
+            loss = sum(each, torch.zeros(())) / len(chosen)  # the average over the batch
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+            with torch.no_grad():
+                for (name, w), gradient in zip(model.named_parameters(), gradients, strict=True):
+                    decay = 0.0 if name.endswith("bias") else 0.0005
+                    velocity[name] = 0.9 * velocity[name] - decay * LR * w - LR * gradient
+                    w += velocity[name]
+            losses.append(loss.item())
+    return losses
+
+
+def looped(model: AlexNet, folder: Path, micro_batch_size: int | None) -> list[float]:
+    """The same by the loop, whose last batch of an epoch is one image short."""
+    images = images_in_memory(PIXELS, LABELS, [""] * IMAGES)
+    answers = np.full((IMAGES, 5), 1 / 5, np.float32)
+    measured = Evaluation(answers, images.labels, images.keys, "abcde", 1)
+    world = World(0, 1, torch.device("cpu"), "fp32")
+    augment = AugmentConfig(crop="center", mirror=False, color="none")
+    around = Surroundings(
+        config=Config(
+            train=TrainConfig(epochs=EPOCHS, batch_size=BATCH, log_every_steps=1, alarm=False),
+            optimizer=OptimizerConfig(lr=LR),
+        ),
+        world=world,
+        feed=TrainingFeed(images, IMAGENET_COMPONENTS, augment, 64, BATCH, SEED, micro_batch_size),
+        validate=lambda: measured,
+        keep_best=lambda: None,
+        checkpoint_folder=folder / "checkpoints",
+        metrics=MetricsLog(folder / "metrics.jsonl", 0),
+        stop=StopRequest(),
+    )
+    network = place(model, "one", world)
+    optimizer = build_optimizer(network.parts, around.config.optimizer)
+    train_loop(State(network, optimizer, torch.zeros(4, dtype=torch.float64)), around)
+    rows = read_metrics(folder / "metrics.jsonl")
+    return [row["loss"] for row in rows if row["split"] == "train"]
+
+
+def moved(model: AlexNet) -> dict[str, Tensor]:
+    """How far each parameter has come; the weights themselves hardly change in a few steps."""
+    before = dict(new_network().named_parameters())
+    return {name: w.detach() - before[name].detach() for name, w in model.named_parameters()}
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 3, 1])
+def test_steps_are_those_of_section_5(tmp_path: Path, micro_batch_size: int | None) -> None:
+    """Short last batches weigh as much as whole ones, however many passes a step takes."""
+    expected, found = new_network(), new_network()
+    losses = written_out(expected)
+    assert looped(found, tmp_path, micro_batch_size) == pytest.approx(losses, rel=1e-5)
+    came = moved(found)
+    for name, way in moved(expected).items():
+        torch.testing.assert_close(came[name], way, rtol=0.0, atol=1e-3 * way.abs().max().item())
