@@ -1,6 +1,7 @@
 """The choice of forms: measured once, checked against float32, remembered."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,13 @@ def test_a_network_in_other_forms_gives_the_same_logits() -> None:
     plain = model(images)
     use_forms(model, {"conv1": "blocks", "conv2": "split", "conv4": "dense", "conv5": "split"})
     torch.testing.assert_close(model(images), plain, rtol=1e-4, atol=1e-4)
+
+
+def test_a_form_that_a_layer_does_not_have_is_passed_over() -> None:
+    """Another layout may have chosen it: a column's convolutions are not grouped."""
+    column = AlexNet(replace(_TINY, columns=1), 5)
+    use_forms(column, {"conv1": "blocks", "conv2": "split", "fc6": "plain", "conv9": "plain"})
+    assert (column.conv1.form, column.conv2.form) == ("blocks", "plain")
 
 
 def test_a_convolution_of_one_form_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ import pytest
 from safetensors.torch import load_file
 from workers import command_line, stop
 
+from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
-from alexnet.training.metrics import read_metrics
 from runs import TINY, assert_same_run, finish
 
 # 60 images in batches of 16: epochs of 4 steps, the last one short.
@@ -140,7 +140,7 @@ def undisturbed(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def losses(run: Path) -> list[float]:
-    return [row["loss"] for row in read_metrics(run / "metrics.jsonl")]
+    return [row["loss"] for row in read_rows(run / "metrics.jsonl")]
 
 
 def test_files_are_those_of_one_device(
@@ -157,7 +157,7 @@ def test_files_are_those_of_one_device(
     assert names[0] == names[1]
     assert losses(undisturbed) == pytest.approx(losses(alone), rel=1e-4)
     updates = [
-        next(row for row in read_metrics(run / "metrics.jsonl") if row["split"] == "train")[
+        next(row for row in read_rows(run / "metrics.jsonl") if row["split"] == "train")[
             "update_ratios"
         ]
         for run in (undisturbed, alone)
@@ -205,10 +205,12 @@ def test_killed_launchers_and_ranks(undisturbed: Path, image_folder: Path, tmp_p
 def test_a_stopped_run_goes_on_with_other_processes(
     undisturbed: Path, image_folder: Path, tmp_path: Path
 ) -> None:
-    """Three replicas are asked to stop; two hybrid processes go on, and then one finishes."""
+    """One, two columns, three replicas and two hybrid ones are asked to stop; one finishes."""
     run, log = new_run(image_folder, tmp_path / "run"), tmp_path / "log"
     stopped = 0
-    for size, layout in ((3, "data"), (2, "hybrid")):
+    for stops, (size, layout) in enumerate(
+        ((1, "auto"), (2, "columns"), (3, "data"), (2, "hybrid")), start=1
+    ):
         ranks = command_line(size, "train", "--resume", run, "--layout", layout, log=log)
         while last_step(run) <= stopped + 4:
             assert all(rank.is_alive() for rank in ranks), log.read_text()
@@ -217,7 +219,7 @@ def test_a_stopped_run_goes_on_with_other_processes(
         for rank in ranks:
             rank.join()
         assert [rank.exitcode for rank in ranks] == [130] * size
-        assert log.read_text().count("alexnet: stopped at step") == (1 if stopped == 0 else 2)
+        assert log.read_text().count("alexnet: stopped at step") == stops
         stopped = last_step(run)
     assert stopped < 4 * _EPOCHS
     assert finish("train", "--resume", run) == 0

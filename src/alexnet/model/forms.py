@@ -71,11 +71,16 @@ def choose_forms(model: Network, dtype: torch.dtype) -> dict[str, str]:
 
 
 def use_forms(model: Network, chosen: dict[str, str]) -> None:
-    """Let the network's convolutions compute in these forms; the others stay as they are."""
-    for name, form in chosen.items():
-        layer = model.get_submodule(name)
-        assert isinstance(layer, Convolution)
-        layer.form = form
+    """Let the network's convolutions compute in these forms; the others stay as they are.
+
+    A form that a convolution does not have is passed over: the choice may have been made under
+    another layout, which cuts convolutions otherwise.
+    """
+    for name, case in _cases(model).items():
+        if chosen.get(name) in forms(case.groups, case.stride, case.padding):
+            layer = model.get_submodule(name)
+            assert isinstance(layer, Convolution)
+            layer.form = chosen[name]
 
 
 def _cases(model: Network) -> dict[str, _Case]:
