@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from alexnet.data import cifar10
-from alexnet.data.cifar10 import CLASSES, cache_folder, open_cifar10
+from alexnet.data.cifar10 import CLASSES, open_cifar10
 from alexnet.data.images import decode
 from alexnet.data.sources import open_source
 from alexnet.errors import UserError
+from alexnet.files import cache_folder
 
 COUNT = 4  # images a batch, where the real ones have 10,000
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
@@ -299,7 +300,10 @@ def test_offline_the_name_says_where_the_file_belongs(tmp_path, monkeypatch):
 
 def test_the_cache_is_in_the_home_folder_unless_it_is_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("ALEXNET_CACHE", raising=False)
+    for name in ("ALEXNET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     assert cache_folder() == tmp_path / ".cache" / "alexnet"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "large"))
+    assert cache_folder() == tmp_path / "large" / "alexnet"
     monkeypatch.setenv("ALEXNET_CACHE", "~/elsewhere")
     assert cache_folder() == tmp_path / "elsewhere"

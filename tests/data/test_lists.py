@@ -53,6 +53,13 @@ def test_numbers_are_sorted_as_numbers(tmp_path):
     assert open_list(path).classes == ("01", "1")  # whatever the order in a set of strings
 
 
+def test_test_images_without_a_label_are_left_out(tmp_path):
+    lines = "a.jpg,10,train\nb.jpg,9,train\nc.jpg,9,val\nd.jpg,,test\ne.jpg, ,test\n"
+    source = open_list(write(tmp_path, lines))
+    assert (source.classes, source.test) == (("9", "10"), None)
+    assert source.notes == ("2 test images have no label and are left out",)
+
+
 def test_paths_may_be_absolute(tmp_path):
     rows = f"{tmp_path}/a.jpg,x,train\nb.jpg,y,train\n{tmp_path}/c.jpg,x,val\n"
     source = open_list(write(tmp_path, rows))
@@ -86,6 +93,8 @@ def test_a_test_split_serves_where_there_is_no_other(tmp_path):
         ("a.jpg,x,train\nb.jpg,y,dev\n", "'dev' is no split"),
         ("a.jpg,x,val\nb.jpg,y,val\n", "lists no training images"),
         ("a.jpg,x,train\nb.jpg,x,val\n", "lists one class only"),
+        ("a.jpg,x,train\nb.jpg,,val\nc.jpg,y,train\n", "has no label for 'b.jpg'"),
+        ("a.jpg,x\nb.jpg,\nc.jpg,y\n", "has no label for 'b.jpg'"),
     ],
 )
 def test_what_is_refused(tmp_path, text, complaint):

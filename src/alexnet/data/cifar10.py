@@ -6,7 +6,6 @@ downloaded, for it is only numbers; the Python one is a pickle, opened by an unp
 nothing but arrays. The set as folders of images, a class each, is an image folder like any other.
 """
 
-import os
 import pickle
 import tarfile
 import zlib
@@ -22,6 +21,7 @@ from alexnet.data.download import console_progress, download, matches
 from alexnet.data.images import encode_png
 from alexnet.data.sources import Source, Split
 from alexnet.errors import UserError, in_a_line
+from alexnet.files import cache_folder
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 BINARY_MD5 = "md5:c32a1d4ab5d03f1284b67883e8d87530"
@@ -90,12 +90,6 @@ def open_cifar10(
         validation=_split(path, batches, _VALIDATION),
         files=lambda: files,
     )
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $ALEXNET_CACHE, else ~/.cache/alexnet."""
-    chosen = os.environ.get("ALEXNET_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "alexnet"
 
 
 def _is_official(archive: Path, checksums: Sequence[str]) -> bool:

@@ -2,7 +2,8 @@
 
 Paths are relative to the list's folder. Labels are names; the classes are sorted by name, or by
 value if all are whole numbers. Splits are train, val (or valid, validation) and test; without that
-column images are held out by content, as in a folder without val/.
+column images are held out by content, as in a folder without val/. Test images may lack a label,
+and are left out then.
 """
 
 import csv
@@ -49,7 +50,12 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
     Raises:
         UserError: a line lacks something or names no file; one line says which.
     """
-    rows = _read(path)
+    rows, notes = _read(path), []
+    if unlabelled := [row for row in rows if not row.label]:
+        if bad := next((row.path for row in unlabelled if row.split != "test"), None):
+            raise UserError(f"{path} has no label for {bad!r}; only test images may have none")
+        notes.append(f"{len(unlabelled)} test images have no label and are left out")
+        rows = [row for row in rows if row.label]
     names = {row.label for row in rows}
     numbers = all(name.isdecimal() for name in names)
     classes = sorted(names, key=lambda name: (int(name), name)) if numbers else sorted(names)
@@ -66,7 +72,6 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
         return Split(keys, labels, lambda i: read_encoded(os.fspath(path.parent / keys[i])))
 
     train, validation, test = split("train"), split("validation"), split("test")
-    notes = []
     if undivided := split(""):
         train, validation = hold_out(undivided, validation_fraction)
     if train is None:
