@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,14 @@ def test_every_claim_plans_runs_that_can_be_built(claim: Claim, scale) -> None: 
     finding = claim.find(setting, {})  # nothing is known yet
     assert "not measured" in finding.verdict or claim.name == "tables"
     assert all(quantity.mean is None for quantity in finding.quantities)
+
+
+def test_the_average_of_table_2_takes_five_networks_unless_told() -> None:
+    plan = CLAIMS["tables"].plan
+    full = Setting(SCALES["full"], "prepared")
+    assert len(plan(full, {})) == 5
+    asked = Setting(replace(SCALES["full"], seeds=2, averaged=None), "prepared")
+    assert len(plan(asked, {})) == 2
 
 
 def test_claims_share_the_runs_they_have_in_common() -> None:

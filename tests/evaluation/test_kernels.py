@@ -67,6 +67,14 @@ def test_columns_that_differ_and_columns_that_do_not() -> None:
     assert 0.5 <= alike.superiority < 0.7
 
 
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_column_without_kernels_to_compare_tells_nothing(value: float) -> None:
+    kernels = np.random.default_rng(0).normal(size=(8, 3, 5, 5))
+    kernels[4:] = value
+    found = compare_columns(kernels)
+    assert (found.superiority, found.p_value) == (0.5, 1.0)
+
+
 def test_superiority_is_the_share_of_pairs() -> None:
     """Selectivities 0, 2/3 against 1/3, 1: of four pairs three have the second column ahead."""
     kernels = np.concatenate([kernel(1, 1, 1), kernel(1, 0, 0), kernel(1, 1, 0), kernel(1, -1, 0)])

@@ -12,7 +12,7 @@ from alexnet.errors import UserError
 from alexnet.figures import draw as draw_module
 from alexnet.figures.draw import draw
 from alexnet.figures.kernels import columns_in_words
-from alexnet.figures.style import new_figure
+from alexnet.figures.style import new_figure, shorten
 from alexnet.training import run as training_run
 from alexnet.training.run import train
 
@@ -65,6 +65,13 @@ def test_the_page_opens_offline_and_says_how_to_read_it(drawn: tuple[str, Path, 
         assert f'<section id="{name}">' in page
         assert (out / f"{name}.svg").exists()
     assert "top-1 error" in page
+
+
+def test_names_are_no_formulas() -> None:
+    figure = new_figure(1.0, 1.0)
+    figure.text(0.5, 0.5, shorten("$5_$10"))
+    figure.canvas.draw()  # matplotlib would refuse it as mathematics
+    assert shorten("x" * 30, 9) == "xxxxxxxx…"
 
 
 def test_words_about_the_columns() -> None:

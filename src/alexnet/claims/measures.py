@@ -23,8 +23,8 @@ from alexnet.model.build import Network
 from alexnet.model.network import AlexNet
 from alexnet.model.weights import load
 from alexnet.parallel.world import World, make_world
+from alexnet.rows import read_rows
 from alexnet.training.checkpoint import load_checkpoint
-from alexnet.training.metrics import read_metrics
 
 
 def last_errors(run: Path) -> Values:
@@ -34,7 +34,7 @@ def last_errors(run: Path) -> Values:
     fluctuates most. The training error is that of the whole last epoch, each image seen before its
     update. The curve over the epochs comes along.
     """
-    rows = read_metrics(run / "metrics.jsonl")
+    rows = read_rows(run / "metrics.jsonl")
     validations = [row for row in rows if row["split"] == "val"]
     trainings = [row for row in rows if row["split"] == "train"]
     last = validations[-1]

@@ -17,7 +17,7 @@ from alexnet.defaults import DataFacts
 from alexnet.recipes import cifar_11, cifar_13, cifar_18
 
 _FACTS = DataFacts(images=50_000, classes=10, mirror=True)
-# (arm with, arm without, what it is, paper's and logged difference in points)
+# (arm with, arm without, what it is, the paper's difference in points)
 _PAIRS = (
     ("cifar-18", "cifar-18-off", "same-map normalisation of the 18 % net", None),
     ("cifar-11", "cifar-11-off", "normalisation of the 11 % net alone", None),

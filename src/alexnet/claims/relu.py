@@ -25,7 +25,7 @@ from alexnet.config import (
     OptimizerConfig,
     TrainConfig,
 )
-from alexnet.training.metrics import read_metrics
+from alexnet.rows import read_rows
 
 _BATCH = 128
 _BASE_RATE = 0.001  # of the authors' CIFAR-10 files
@@ -167,7 +167,7 @@ def _goal_reached(run: Path, goal: float) -> bool:
 
 
 def _trainings(run: Path) -> list[dict[str, Any]]:
-    return [row for row in read_metrics(run / "metrics.jsonl") if row["split"] == "train"]
+    return [row for row in read_rows(run / "metrics.jsonl") if row["split"] == "train"]
 
 
 def _is_lost(trainings: Sequence[dict[str, Any]]) -> bool:

@@ -48,7 +48,7 @@ def reproduce(
     claims = list(CLAIMS.values()) if name == "all" else [find_claim(name)]
     jobs = jobs or max(1, torch.cuda.device_count())
     size = find_scale(scale)
-    size = size if seeds is None else replace(size, seeds=seeds)
+    size = size if seeds is None else replace(size, seeds=seeds, averaged=None)
     several = name == "all" and scale != "smoke"  # no data are right for all claims then
     settings = [
         Setting(

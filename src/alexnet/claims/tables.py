@@ -12,20 +12,18 @@ from alexnet.claims.intervals import mean_of
 from alexnet.claims.measures import errors_with_siblings
 from alexnet.claims.photographs import REFERENCE, reference_run
 
-_NETWORKS = 5  # of Table 2's average
-
 # (paper's top-1, top-5), (logged top-1, top-5) by the year of the data and the number of networks.
 _PUBLISHED = {
     (2010, 1): ((37.5, 17.0), (37.47, 17.00)),
     (2012, 1): ((40.7, 18.2), (40.66, 18.21)),
-    (2012, _NETWORKS): ((38.1, 16.4), (None, None)),
+    (2012, 5): ((38.1, 16.4), (None, None)),
 }
 _NOTHING = ((None, None), (None, None))
 
 
 def plan(setting: Setting, measured: Measured) -> Sequence[Run]:
-    """Five networks at full scale, as many as there are seeds elsewhere."""
-    count = _NETWORKS if setting.scale.name == "full" else setting.scale.seeds
+    """The networks of the average: five at full scale, as many as there are seeds elsewhere."""
+    count = setting.scale.averaged or setting.scale.seeds
     run = replace(reference_run(setting), measure=errors_with_siblings)
     return seeded([run], range(count))
 

@@ -37,7 +37,7 @@ class ColumnColors:
     """Whether the two columns of the first layer differ in colour.
 
     Attributes:
-        selectivity: (2, K / 2), of the kernels of column a and of column b.
+        selectivity: (2, K / 2), of the kernels of column a and of column b, NaN for one of zeros.
         colorful_column: the index of the column with the higher ranks.
         superiority: the probability that a kernel of that column is more colourful than one of the
             other: 0.5 where the columns are alike, 1 where they are apart.
@@ -60,6 +60,8 @@ def compare_columns(kernels: npt.NDArray[np.floating[Any]]) -> ColumnColors:
         raise ValueError(f"{len(kernels)} kernels do not split into two columns")
     halves = np.stack(np.split(color_selectivity(kernels), 2))
     a, b = (half[np.isfinite(half)] for half in halves)
+    if not len(a) or not len(b):  # a column that is all zeros, or no numbers, tells nothing
+        return ColumnColors(halves, 0, 0.5, 1.0)
     test = stats.mannwhitneyu(a, b, alternative="two-sided", method="exact")
     of_a = float(test.statistic) / (len(a) * len(b))  # a kernel of a is the more colourful
     colorful = int(of_a < 0.5)

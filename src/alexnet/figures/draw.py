@@ -23,8 +23,8 @@ from alexnet.figures.training import has_vitals, training_figure
 from alexnet.files import write_atomically
 from alexnet.model.build import Network, build_network
 from alexnet.progress import stage
+from alexnet.rows import read_rows
 from alexnet.training.finetune import start_weights
-from alexnet.training.metrics import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -269,7 +269,7 @@ def _first(subject: Subject) -> Network | None:
 
 
 def _training(subject: Subject) -> list[Sheet]:
-    rows = read_metrics(subject.run / "metrics.jsonl") if subject.run.is_dir() else []
+    rows = read_rows(subject.run / "metrics.jsonl") if subject.run.is_dir() else []
     if not has_vitals(rows):
         return []
     return [

@@ -72,4 +72,5 @@ def plain(axes: "Axes", title: str = "") -> None:
 def shorten(text: str, most: int = 22) -> str:
     """A class name that fits beside a bar."""
     first = text.split(",")[0]
-    return first if len(first) <= most else first[: most - 1].rstrip() + "…"
+    short = first if len(first) <= most else first[: most - 1].rstrip() + "…"
+    return short.replace("$", r"\$")  # matplotlib takes what is between two of them for a formula

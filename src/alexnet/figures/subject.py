@@ -32,7 +32,7 @@ class Subject:
 
     Attributes:
         model: on the world's device, in evaluation mode.
-        training, validation: the images, resident.
+        training, validation: the images, in memory where they fit, else decoded as they are needed.
         measured: the network's answers to the validation images, one view.
         chosen: indices of the validation images that figures show.
         looked_at: the image whose activations are shown: a set and its index there.
