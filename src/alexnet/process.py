@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import threading
 
 SETTINGS = {
     "GOMP_SPINCOUNT": "1000",
@@ -24,7 +25,12 @@ def set_up_process() -> None:
 
 
 def signals_to_stop() -> list[signal.Signals]:
-    """What asks a process to end in good order; a closed terminal does, unless under `nohup`."""
+    """What asks a process to end in good order; a closed terminal does, unless under `nohup`.
+
+    None in a thread beside the main one, to which Python gives no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return []
     asked = [signal.SIGINT, signal.SIGTERM]
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return asked if ignored else [*asked, signal.SIGHUP]

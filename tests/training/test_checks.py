@@ -143,6 +143,10 @@ def test_over_fitting_needs_a_gap_and_a_loss_that_rises_again() -> None:
     (finding,) = check_run(rows, EVEN, ended=True)
     assert finding.name == "over-fitting"
     assert "epoch 3" in finding.cause
+    first = next(row for row in rows if row["split"] == "val")
+    first["loss"] = None  # it was no number
+    (finding,) = check_run(rows, EVEN, ended=True)
+    assert "epoch 3" in finding.cause
     assert names([{**r, "loss": 1.5} if r["split"] == "val" else r for r in rows]) == []
 
 

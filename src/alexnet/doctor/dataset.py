@@ -22,7 +22,6 @@ from alexnet.training.checks import shares
 
 TRAIN_LIMIT = 5_000  # images of the training split that are opened
 VALIDATION_LIMIT = 2_000
-_SHOWN = 5
 _DOMINATES = 0.9  # of all training images in one class
 _UNEVEN = 100.0  # largest class over smallest; ILSVRC has 1.8
 _FEW = 5  # training images in a class

@@ -190,7 +190,8 @@ def _memorises(train: Rows, validation: Rows, facts: Facts) -> list[Finding]:
 
 
 def _overfitting(train: Rows, validation: Rows) -> list[Finding]:
-    losses = [row["loss"] for row in validation if row["loss"] is not None]
+    validation = [row for row in validation if row["loss"] is not None]
+    losses = [row["loss"] for row in validation]
     if len(losses) < 5 or losses[-1] < _RISEN * min(losses):
         return []
     gap = validation[-1]["top1_error"] - median(row["top1_error"] for row in train[-5:])

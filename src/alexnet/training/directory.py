@@ -1,6 +1,7 @@
 """The directory of a run: made once, found again after a restart, used by one process at a time."""
 
 import fcntl
+import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,9 @@ def sole_use(run: Path) -> Iterator[None]:
 
 def _run_before_restart(config: Config, out: Path | None) -> Path | None:
     """The run that these processes trained before torchrun started them again."""
-    candidates = [out] if out else sorted(Path("runs").glob(f"{_name(config)}*"), key=_created)
+    candidates = (
+        [out] if out else sorted(Path("runs").glob(f"{glob.escape(_name(config))}*"), key=_created)
+    )
     for run in reversed(candidates):
         path = run / "config.json"
         unfinished = path.exists() and not (run / "result.json").exists()
