@@ -28,12 +28,12 @@ from scipy.stats import spearmanr
 
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import wilson_interval
-from alexnet.training.metrics import evaluations, read_metrics
+from alexnet.rows import read_rows
 from alexnet.tuning.halving import Plan, Score, Trial, best, next_job, rungs_of
 from alexnet.tuning.range_test import judge as judge_sweep
 from alexnet.tuning.space import assignments
 from alexnet.tuning.study import Study, open_study
-from alexnet.tuning.trial import scores_so_far
+from alexnet.tuning.trial import evaluations, scores_so_far
 
 
 def run(options: argparse.Namespace) -> None:
@@ -148,7 +148,7 @@ def score_by(run: Path, epochs: float) -> tuple[Score, str | None]:
 
 def played(runs: dict[int, Path], epochs: int, ranked: list[Trial]) -> dict[str, Any]:
     """What halving would have done where every trial was trained to the end."""
-    rows = read_metrics(runs[0] / "metrics.jsonl")
+    rows = read_rows(runs[0] / "metrics.jsonl")
     steps = round(rows[-1]["step"] / rows[-1]["epoch"])  # of an epoch
     picked, plan = play(runs, epochs, steps, len(runs))
     final = {trial.number: trial.scores[0].error for trial in ranked}
@@ -224,7 +224,7 @@ def judge(options: argparse.Namespace) -> dict[str, Any]:
         "curves": {
             str(t.number): [
                 row["top1_error"]
-                for row in evaluations(read_metrics(runs[t.number] / "metrics.jsonl"))
+                for row in evaluations(read_rows(runs[t.number] / "metrics.jsonl"))
             ]
             for t in trials
         },

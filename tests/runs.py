@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
-from alexnet.training.metrics import read_metrics
 
 # A narrow network on small pictures: a step takes milliseconds, and everything else is real.
 TINY = (
@@ -97,7 +97,7 @@ def final_state(run: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]
     best = {f"best.{k}": v for k, v in load_file(run / "weights.safetensors").items()}
     rows = [
         {key: value for key, value in row.items() if key not in _TIMINGS}
-        for row in read_metrics(run / "metrics.jsonl")
+        for row in read_rows(run / "metrics.jsonl")
     ]
     result = json.loads((run / "result.json").read_text())
     for key in (*_TIMINGS, "seconds", "run"):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
-from alexnet.training.metrics import read_metrics
 from runs import (
     TINY,
     assert_same_run,
@@ -168,7 +168,7 @@ def test_other_images_are_refused(undisturbed: Path, image_folder: Path, tmp_pat
 
 
 def test_metrics_say_what_the_contract_says(undisturbed: Path) -> None:
-    rows = read_metrics(undisturbed / "metrics.jsonl")
+    rows = read_rows(undisturbed / "metrics.jsonl")
     train_rows = [row for row in rows if row["split"] == "train"]
     validation_rows = [row for row in rows if row["split"] == "val"]
     assert len(validation_rows) == 8

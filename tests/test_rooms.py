@@ -13,7 +13,7 @@ _SOURCE = Path(alexnet.__file__).parent
 # A room may import from rooms above it in this list and from its own, never from below.
 _ROOMS = (
     ("errors", "findings", "process", "suggest"),
-    ("config", "draws", "files", "progress"),
+    ("config", "draws", "files", "progress", "rows"),
     ("native",),
     ("defaults",),
     ("recipes",),

@@ -14,8 +14,8 @@ from test_runs import last_step, new_run, wait_until_gone, workers
 from alexnet.config import read_config
 from alexnet.model.changes import resolve
 from alexnet.parallel.volume import volume
+from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
-from alexnet.training.metrics import read_metrics
 
 _ADDRESSES = ("10.201.77.1", "10.201.77.2")
 
@@ -109,7 +109,7 @@ def test_a_late_host_is_awaited_and_a_cut_link_is_noticed(
         for pid in ranks:
             wait_until_gone(pid)
     assert checkpoints(run / "checkpoints")
-    assert len(read_metrics(run / "metrics.jsonl")) > 0
+    assert len(read_rows(run / "metrics.jsonl")) > 0
     # The wire carries the exchanges of every step; wholes for each checkpoint come on top.
     model = read_config(run / "config.json").model
     least = steps * volume(resolve(model), 3, "columns", 2, 15, 4).exchange

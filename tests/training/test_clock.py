@@ -17,10 +17,10 @@ from alexnet.model.changes import resized
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.layouts import place
 from alexnet.parallel.world import World
+from alexnet.rows import RowLog, read_rows
 from alexnet.training import loop
 from alexnet.training.checkpoint import Position
 from alexnet.training.loop import State, Surroundings, train_loop
-from alexnet.training.metrics import MetricsLog, read_metrics
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.signals import StopRequest
 
@@ -42,7 +42,7 @@ def around(tmp_path: Path) -> Surroundings:
         validate=lambda: measured,
         keep_best=lambda: None,
         checkpoint_folder=tmp_path / "checkpoints",
-        metrics=MetricsLog(tmp_path / "metrics.jsonl", 0),
+        metrics=RowLog(tmp_path / "metrics.jsonl", 0),
         stop=StopRequest(),
     )
 
@@ -73,7 +73,7 @@ def test_what_the_device_still_does_at_a_log_is_training(
     clock = Clock(monkeypatch)
     monkeypatch.setattr(loop, "finish", lambda device: clock.passing(50.0))
     state = _trained(around)
-    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if row["split"] == "train"]
+    rows = [row for row in read_rows(tmp_path / "metrics.jsonl") if row["split"] == "train"]
     assert [row["images_per_second"] for row in rows] == [4 / 50, 6 / 100]
     assert [row["data_wait_fraction"] for row in rows] == [0.0, 0.0]
     assert state.position.train_seconds == 100.0

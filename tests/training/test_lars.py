@@ -16,7 +16,7 @@ from alexnet.defaults import DataFacts
 from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
 from alexnet.recipes import RECIPES
-from alexnet.training.metrics import read_metrics
+from alexnet.rows import read_rows
 from alexnet.training.optimizer import build_optimizer, set_rates
 from alexnet.training.schedule import Rates
 from runs import TINY, final_state, finish
@@ -144,7 +144,7 @@ def test_several_passes_make_the_same_run(image_folder: Path, tmp_path: Path) ->
     assert finish("train", image_folder, "--out", tmp_path / "a", *short) == 0
     passes = ("--set", "train.micro_batch_size=3")
     assert finish("train", image_folder, "--out", tmp_path / "b", *short, *passes) == 0
-    rows = [read_metrics(tmp_path / name / "metrics.jsonl") for name in "ab"]
+    rows = [read_rows(tmp_path / name / "metrics.jsonl") for name in "ab"]
     assert [r["loss"] for r in rows[0]] == pytest.approx([r["loss"] for r in rows[1]], rel=1e-4)
     weights = [final_state(tmp_path / name)[0]["model.fc6.weight"] for name in "ab"]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)

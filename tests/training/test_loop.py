@@ -19,8 +19,8 @@ from alexnet.model.changes import resized
 from alexnet.model.variants import VARIANTS
 from alexnet.parallel.layouts import place
 from alexnet.parallel.world import World
+from alexnet.rows import RowLog, read_rows
 from alexnet.training.loop import State, Surroundings, train_loop
-from alexnet.training.metrics import MetricsLog, read_metrics
 from alexnet.training.optimizer import build_optimizer
 from alexnet.training.signals import StopRequest
 
@@ -76,13 +76,13 @@ def looped(model: AlexNet, folder: Path, micro_batch_size: int | None) -> list[f
         validate=lambda: measured,
         keep_best=lambda: None,
         checkpoint_folder=folder / "checkpoints",
-        metrics=MetricsLog(folder / "metrics.jsonl", 0),
+        metrics=RowLog(folder / "metrics.jsonl", 0),
         stop=StopRequest(),
     )
     network = place(model, "one", world)
     optimizer = build_optimizer(network.parts, around.config.optimizer)
     train_loop(State(network, optimizer, torch.zeros(4, dtype=torch.float64)), around)
-    rows = read_metrics(folder / "metrics.jsonl")
+    rows = read_rows(folder / "metrics.jsonl")
     return [row["loss"] for row in rows if row["split"] == "train"]
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from alexnet.errors import InterruptedRunError
+from alexnet.rows import read_rows
 from alexnet.training import run as training_run
 from alexnet.training.checkpoint import load_checkpoint
 from alexnet.training.choices import resolve_config
 from alexnet.training.directory import create_run
-from alexnet.training.metrics import read_metrics
 from alexnet.training.run import take_on
 
 _TINY = (
@@ -70,4 +70,4 @@ def test_a_pause_anywhere_is_evaluated_and_changes_nothing(
 
 
 def evaluations(run: Path, split: str) -> list[dict[str, Any]]:
-    return [row for row in read_metrics(run / "metrics.jsonl") if row["split"] == split]
+    return [row for row in read_rows(run / "metrics.jsonl") if row["split"] == split]

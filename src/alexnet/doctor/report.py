@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alexnet.findings import Finding
+from alexnet.rows import finite
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
@@ -32,7 +33,7 @@ class Diagnosis:
         """The document of `alexnet doctor --json`."""
         return {
             "subject": self.subject,
-            "facts": self.facts,
+            "facts": finite(self.facts),
             "findings": [finding.to_json() for finding in self.findings],
         }
 

@@ -27,6 +27,7 @@ from alexnet.errors import UserError
 from alexnet.findings import Finding
 from alexnet.model.catalog import resolve
 from alexnet.parallel.world import World
+from alexnet.rows import read_rows
 from alexnet.training.checks import (
     Facts,
     bottleneck,
@@ -39,7 +40,6 @@ from alexnet.training.checks import (
     shares,
 )
 from alexnet.training.data import Data, load_data, refuse_other_data
-from alexnet.training.metrics import read_metrics
 from alexnet.training.watch import VERDICT, read_findings
 
 # What the data or the first weights explain, the training need not be blamed for.
@@ -56,7 +56,7 @@ def examine_run(run: Path) -> Diagnosis:
     if not (run / "config.json").exists():
         raise UserError(f"{run} is not a run: it holds no config.json")
     config = read_config(run / "config.json")
-    rows = read_metrics(run / "metrics.jsonl")
+    rows = read_rows(run / "metrics.jsonl")
     data = load_data(config, World(0, 1, torch.device("cpu"), "fp32"))
     refuse_other_data(run, data)
     facts = Facts(

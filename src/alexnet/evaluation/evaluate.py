@@ -23,6 +23,7 @@ from alexnet.model.weights import load
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import Meter, say
+from alexnet.rows import finite
 from alexnet.suggest import unknown
 
 _VIEWS = {1: center_view, 9: nine_views, 10: ten_views}
@@ -77,7 +78,7 @@ class Evaluation:
             "top5_error": self.top5_error,
             "top1_error_interval": list(wilson_interval(self.top1_error, self.images)),
             "top5_error_interval": list(wilson_interval(self.top5_error, self.images)),
-            "loss": self.loss,
+            "loss": finite(self.loss),
         }
 
     def _error(self, k: int) -> float:
@@ -161,7 +162,7 @@ def evaluate_model(
     batch_size: int = 128,
     show_progress: bool = True,
 ) -> Evaluation:
-    """Measure a network in memory on decoded images, one or ten views of each.
+    """Measure a network in memory on decoded images, one, nine or ten views of each.
 
     The batches are dealt out to the processes of the world, which all must call together. They are
     the batches of one process, so the probabilities are the same to the bit, and no image is

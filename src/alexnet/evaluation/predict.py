@@ -17,6 +17,7 @@ from alexnet.evaluation.evaluate import predict_images
 from alexnet.evaluation.inference import answering, use_fastest_forms
 from alexnet.model.weights import load
 from alexnet.parallel.world import make_world
+from alexnet.rows import finite
 
 _BATCH = 64
 
@@ -39,7 +40,7 @@ class Prediction:
         """The form of the command line's JSON contract."""
         if self.error is not None:
             return {"path": self.path, "error": self.error}
-        pairs = [{"label": name, "probability": value} for name, value in self.classes]
+        pairs = [{"label": name, "probability": finite(value)} for name, value in self.classes]
         return {"path": self.path, "predictions": pairs}
 
 

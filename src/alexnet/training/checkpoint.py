@@ -57,17 +57,23 @@ def load_checkpoint(folder: Path) -> tuple[Position, dict[str, Tensor]] | None:
     """The newest readable checkpoint, or None where there is none.
 
     Raises:
-        UserError: there are checkpoints, and none can be read.
+        UserError: there are checkpoints, and none can be read; all stay as they are.
     """
     remove_leftovers(folder)
-    found = checkpoints(folder)
-    for path in reversed(found):
+    damaged: list[Path] = []
+    for path in reversed(checkpoints(folder)):
         try:
-            return _read(path)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            loaded = _read(path)
+        except OSError as error:  # of the disk or the system; the file may be well
+            raise UserError(f"cannot read the checkpoint {path}: {error}") from error
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
             say(f"the checkpoint {path} cannot be read ({error}); trying the one before it")
-            path.rename(path.with_suffix(".damaged"))  # must not count among those that are kept
-    if found:
+            damaged.append(path)
+            continue
+        for bad in damaged:
+            bad.rename(bad.with_suffix(".damaged"))  # must not count among those that are kept
+        return loaded
+    if damaged:
         raise UserError(f"none of the checkpoints in {folder} can be read; start a new run")
     return None
 

@@ -22,10 +22,10 @@ from alexnet.parallel.agreement import Agreement
 from alexnet.parallel.layouts import Placed
 from alexnet.parallel.world import World, finish
 from alexnet.progress import Meter, duration, shown_epochs
+from alexnet.rows import RowLog
 from alexnet.training.alarm import Alarm, Sign, spread
 from alexnet.training.arrivals import on_device
 from alexnet.training.checkpoint import Position, save_checkpoint
-from alexnet.training.metrics import MetricsLog
 from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
 from alexnet.training.schedule import Moment, Rates, is_finished, rates, warmup_steps
 from alexnet.training.signals import StopRequest
@@ -78,7 +78,7 @@ class Surroundings:
     validate: Callable[[], Evaluation]
     keep_best: Callable[[], None]
     checkpoint_folder: Path
-    metrics: MetricsLog
+    metrics: RowLog
     stop: StopRequest
     watch: Watch | None = None
     pause_step: int | None = None  # validate, save and leave there
@@ -349,6 +349,7 @@ class Saving:
         state.position = replace(state.position, metrics_bytes=around.metrics.length)
         tensors = state.tensors(keep=around.world.is_first)
         if around.world.is_first:
+            around.metrics.flush()  # or a power cut could leave a checkpoint whose rows are gone
             save_checkpoint(around.checkpoint_folder, state.position, tensors)
         self.step, self._last = state.position.step, time.monotonic()
         self._seconds = self._last - began

@@ -26,6 +26,7 @@ from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.layouts import Placed, check_placeable, place
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import say, shown_epochs, stage
+from alexnet.rows import RowLog, read_rows
 from alexnet.training.checkpoint import Position, load_checkpoint
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import Data, check_same_data, load_data
@@ -38,7 +39,6 @@ from alexnet.training.loop import (
     images_per_second,
     train_loop,
 )
-from alexnet.training.metrics import MetricsLog, read_metrics
 from alexnet.training.optimizer import allow_narrow_gradients, build_optimizer
 from alexnet.training.signals import stop_request
 from alexnet.training.watch import Watch, remember_verdict
@@ -234,7 +234,7 @@ def _steps_until(epochs: float | None, steps_per_epoch: int) -> int | None:
 def _report(run: Path, best: Network, config: Config, measured: Evaluation, data: Data) -> None:
     with stage("report"):
         write_run_report(
-            run, best, config, read_metrics(run / "metrics.jsonl"), measured, data.validation
+            run, best, config, read_rows(run / "metrics.jsonl"), measured, data.validation
         )
 
 
@@ -257,7 +257,7 @@ def _watch(
 
 def _state(
     run: Path, config: Config, world: World, data: Data, layout: str = "auto"
-) -> tuple[State, MetricsLog]:
+) -> tuple[State, RowLog]:
     """The state of the run: new, or as the last checkpoint has it; each process with its part."""
     model = build_network(resolve(config.model), len(data.source.classes), config.train.seed)
     model.classes = tuple(data.source.classes)
@@ -283,7 +283,7 @@ def _state(
         state.restore(Position(**position), world.tell_tensors(saved[1] if saved else {}))
         say(f"continuing {run} from step {state.position.step}")
     path = run / "metrics.jsonl" if world.is_first else None
-    return state, MetricsLog(path, state.position.metrics_bytes)
+    return state, RowLog(path, state.position.metrics_bytes)
 
 
 def _is_one_pass(config: Config) -> bool:

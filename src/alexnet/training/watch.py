@@ -3,7 +3,6 @@
 It stops nothing; `alarm.py` stops what cannot learn.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed
 from alexnet.findings import Finding
 from alexnet.model.build import Network
 from alexnet.progress import Meter
+from alexnet.rows import RowLog, read_rows
 from alexnet.training.checks import Facts, check_run, shares
-from alexnet.training.metrics import read_metrics
 from alexnet.training.vitals import (
     LOOKED_AT,
     dead_channels,
@@ -69,7 +68,7 @@ class Watch:
         )
         self._spoken = {finding.name for finding in read_findings(run)}
         self.worst: Finding | None = None  # the last error that was found, for the alarm to name
-        self._logged = len(read_metrics(run / "metrics.jsonl"))
+        self._logged = len(read_rows(run / "metrics.jsonl"))
 
     def measure(
         self,
@@ -110,7 +109,7 @@ class Watch:
         """Judge the run so far and say what is new."""
         if self._logged > _EARLY_ROWS and not end_of_epoch:
             return
-        for finding in check_run(read_metrics(self._run / "metrics.jsonl"), self._facts):
+        for finding in check_run(read_rows(self._run / "metrics.jsonl"), self._facts):
             if finding.severity == "error":
                 self.worst = finding
             if finding.name not in self._spoken:
@@ -126,14 +125,9 @@ def remember_verdict(run: Path, verdict: str) -> None:
 
 
 def _remember(run: Path, finding: Finding) -> None:
-    with (run / FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(finding.to_json()) + "\n")
+    RowLog(run / FILE).append(finding.to_json())
 
 
 def read_findings(run: Path) -> list[Finding]:
     """What the watch has said of a run."""
-    path = run / FILE
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [Finding(**json.loads(line)) for line in lines if line.endswith("\n")]
+    return [Finding(**row) for row in read_rows(run / FILE)]

@@ -11,11 +11,12 @@ import numpy as np
 from alexnet.evaluation.plots import svg
 from alexnet.files import write_text
 from alexnet.progress import shown_epochs
-from alexnet.training.metrics import evaluations, read_metrics
+from alexnet.rows import read_rows
 from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.ledger import trial_folder
 from alexnet.tuning.space import Space
 from alexnet.tuning.study import Study, epochs_trained, has_optuna
+from alexnet.tuning.trial import evaluations
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,7 +159,7 @@ def _curves(study: Study, trials: Sequence[Trial], winner: Trial | None) -> "Fig
     axes.set_ylabel("top-1 error (%)", fontsize=8)
     for trial in trials:
         log = trial_folder(study.folder, trial.number) / "run" / "metrics.jsonl"
-        rows = evaluations(read_metrics(log))
+        rows = evaluations(read_rows(log))
         is_best = winner is not None and trial.number == winner.number
         axes.plot(
             [row["epoch"] for row in rows],

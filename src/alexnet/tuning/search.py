@@ -17,11 +17,11 @@ from alexnet.parallel.devices import devices_for, visible_device
 from alexnet.parallel.world import make_world
 from alexnet.process import threads_each
 from alexnet.progress import say, shown_epochs
+from alexnet.rows import finite
 from alexnet.training.choices import images_apart, resolve_config
 from alexnet.training.data import load_data
 from alexnet.training.directory import check_apart
 from alexnet.training.loop import total_steps
-from alexnet.training.metrics import finite
 from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import epoch_seconds, measure_costs, read_duration, steps_per_epoch
 from alexnet.tuning.halving import Plan, Rungs, best, rungs_of

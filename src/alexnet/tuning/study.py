@@ -22,9 +22,9 @@ from alexnet.config import Config, from_json
 from alexnet.errors import CannotLearnError, InterruptedRunError, UserError
 from alexnet.files import write_text
 from alexnet.progress import say, shown_epochs
+from alexnet.rows import RowLog, read_rows
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
-from alexnet.training.metrics import read_metrics
 from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job
 from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import Space, assignments, configured, point_of, space_around
@@ -276,8 +276,7 @@ def going_on(study: Study) -> str:
 def _write_history(study: Study, trial: Trial, seconds: float) -> None:
     """Who did what: one line for each rung that a trial has reached."""
     line = {"trial": trial.number, "rung": trial.target, "process": os.getpid(), "seconds": seconds}
-    with (study.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    RowLog(study.folder / "history.jsonl").append(line)
 
 
 def _forget(study: Study, trial: Trial, keep_weights: bool) -> None:
@@ -293,7 +292,7 @@ def _forget(study: Study, trial: Trial, keep_weights: bool) -> None:
 def epochs_trained(study: Study, trials: Sequence[Trial]) -> float:
     """Epochs of training that the search has taken so far, those of failed trials among them."""
     logs = (trial_folder(study.folder, t.number) / "run" / "metrics.jsonl" for t in trials)
-    return sum(float(rows[-1]["epoch"]) for log in logs if (rows := read_metrics(log)))
+    return sum(float(rows[-1]["epoch"]) for log in logs if (rows := read_rows(log)))
 
 
 def progress(study: Study, trials: list[Trial]) -> str:

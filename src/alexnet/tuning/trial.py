@@ -1,14 +1,16 @@
 """A trial is a run like any other, taken on a few epochs at a time."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from alexnet.config import Config
 from alexnet.errors import UserError
+from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data
 from alexnet.training.directory import create_run
-from alexnet.training.metrics import evaluations, read_metrics
 from alexnet.training.run import take_on
 from alexnet.tuning.halving import Score
 
@@ -44,10 +46,15 @@ def scores_so_far(run: Path, epochs: float = math.inf) -> Score:
     Raises:
         UserError: the run was not evaluated by then.
     """
-    log = read_metrics(run / "metrics.jsonl")
+    log = read_rows(run / "metrics.jsonl")
     evaluated = [row for row in evaluations(log) if row["epoch"] <= epochs + 1e-9]
     rows = [row for row in evaluated if row["split"] == "val" or row is evaluated[-1]]
     if not rows:
         raise UserError(f"{run} was not evaluated by then")
     scores = [(row["top1_error"], 1e9 if row["loss"] is None else row["loss"]) for row in rows]
     return Score(*min(scores))
+
+
+def evaluations(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of validation errors, those at the pauses of a search among them."""
+    return [row for row in rows if row["split"] in ("val", "pause")]
