@@ -17,7 +17,7 @@ from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.evaluation.evaluate import average, evaluate_model
 from alexnet.evaluation.kernels import compare_columns, learned
-from alexnet.evaluation.neighbors import features, nearest, pixels, precision
+from alexnet.evaluation.neighbors import Vectors, features, nearest, pixels, precision
 from alexnet.files import write_atomically
 from alexnet.model.build import Network
 from alexnet.model.network import AlexNet
@@ -190,13 +190,18 @@ def neighbor_precision(run: Path) -> Values:
     """How many in percent of the six nearest training images are of a validation image's class."""
     model, config = last_network(run)
     world = make_world(config.train.device, config.train.precision)
-    gallery, queries = (load_split(config, split, world) for split in ("train", "validation"))
-    stage = "relu7"
-    hidden = [features(model, images, stage, world) for images in (queries, gallery)]
-    raw = [pixels(images, model.variant.image_size) for images in (queries, gallery)]
+    gallery, asked = (load_split(config, split, world) for split in ("train", "validation"))
+    chosen = np.linspace(0, len(asked) - 1, min(_QUERIES, len(asked))).astype(np.int64)
+    side = model.variant.image_size
+
+    def same_class(vectors: Vectors) -> float:
+        queries = np.concatenate(list(vectors(asked, chosen)))
+        places, _ = nearest(queries, vectors(gallery, None), _NEIGHBORS)
+        return 100.0 * precision(places, asked.labels[chosen], gallery.labels)
+
     return {
-        name: 100.0 * precision(nearest(a, b, _NEIGHBORS)[0], queries.labels, gallery.labels)
-        for name, (a, b) in (("hidden", hidden), ("pixels", raw))
+        "hidden": same_class(lambda images, some: features(model, images, "relu7", world, some)),
+        "pixels": same_class(lambda images, some: pixels(images, side, some)),
     }
 
 
@@ -206,6 +211,7 @@ def _save(path: Path, array: npt.NDArray[np.float32]) -> None:
 
 
 _NEIGHBORS = 6  # Figure 4 shows six
+_QUERIES = 4096  # of more images so many, evenly spread: their pixels take 2.5 GB
 
 
 def last_network(run: Path) -> tuple[Network, Config]:

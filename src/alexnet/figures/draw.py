@@ -1,6 +1,6 @@
 """`alexnet figures`: everything the paper shows of a network, for a run and its data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import torch
 
 from alexnet.config import read_config
 from alexnet.errors import UserError
-from alexnet.evaluation.neighbors import features, nearest
+from alexnet.evaluation.neighbors import Vectors, features, nearest
 from alexnet.evaluation.neighbors import pixels as raw_pixels
 from alexnet.figures.activations import maps_figure
 from alexnet.figures.evidence import evidence_figure, gradient_map, occlusion_map
@@ -157,24 +157,24 @@ def _neighbors(subject: Subject) -> list[Sheet]:
     side = model.variant.image_size
     sheets: list[Sheet] = []
     hidden = "relu7" if "relu7" in model.variant.order else model.variant.order[-2]
-    spaces: list[tuple[str, str, str, Callable[[Any], Any]]] = [
+    spaces: list[tuple[str, str, str, Vectors]] = [
         (
             "neighbors",
             "Nearest training images in the last hidden layer (Figure 4, right)",
             f"activations of {hidden}",
-            lambda images: features(model, images, hidden, world),
+            lambda images, chosen: features(model, images, hidden, world, chosen),
         ),
         (
             "neighbors-pixels",
             "The same by raw pixels, for comparison",
             "grey levels",
-            lambda images: raw_pixels(images, side),
+            lambda images, chosen: raw_pixels(images, side, chosen),
         ),
     ]
     for name, title, space, vectors in spaces:
-        wanted = vectors(subject.validation)[queries]
+        wanted = np.concatenate(list(vectors(subject.validation, queries)))
         count = min(_NEIGHBORS, len(subject.training))
-        places, distances = nearest(wanted, vectors(subject.training), count)
+        places, distances = nearest(wanted, vectors(subject.training, None), count)
         figure = neighbors_figure(
             [(subject.picture(subject.validation, int(q)), _class(subject, q)) for q in queries],
             [
