@@ -1,14 +1,15 @@
 """The command line: what surrounds every verb; exit codes and one-line errors."""
 
+import errno
+import os
 import signal
 import sys
-import threading
-from typing import Any
+from pathlib import Path
 
 import click
 
 from alexnet.errors import InterruptedRunError, PartnerLostError, UserError, within_memory
-from alexnet.process import leave_terminal, set_up_process, signals_to_stop
+from alexnet.process import interrupt, set_up_process, signals_to_stop
 from alexnet.progress import complain
 from alexnet.verbs import verbs
 
@@ -32,6 +33,8 @@ def main() -> None:
 def run(arguments: list[str], debug: bool = False) -> int:
     """Run a command and return its exit code."""
     set_up_process()
+    if sys.stderr is None:  # it was closed before the start
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (as long as the process lives)
     _end_on_signals()
     try:
         with within_memory():
@@ -53,6 +56,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:  # a place that the user named is not what it must be
+        if error.filename is None and error.errno == errno.ENOSPC and not debug:
+            return _complain("the output's disk is full; free some space", _USER_ERROR)
         if debug or error.filename is None:
             raise
         return _complain(f"{error.filename}: {error.strerror}; name another place", _USER_ERROR)
@@ -66,13 +71,6 @@ def _complain(line: str, code: int) -> int:
 
 def _end_on_signals() -> None:
     """SIGTERM and a closed terminal end like Ctrl-C; the training loop answers between steps."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        if number == signal.SIGHUP:
-            leave_terminal()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        for number in signals_to_stop():
-            if number != signal.SIGINT:  # has this meaning already
-                signal.signal(number, interrupt)
+    for number in signals_to_stop():
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)

@@ -1,9 +1,14 @@
 """What a process of this package may take of the machine, how its threads wait, what ends it."""
 
+import ctypes
 import os
 import signal
 import stat
+import sys
 import threading
+from types import FrameType
+
+_ASK_AGAIN_SECONDS = 0.02
 
 SETTINGS = {
     "GOMP_SPINCOUNT": "1000",
@@ -34,6 +39,39 @@ def signals_to_stop() -> list[signal.Signals]:
     asked = [signal.SIGINT, signal.SIGTERM]
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return asked if ignored else [*asked, signal.SIGHUP]
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle a signal: a KeyboardInterrupt, but not before an import has ended.
+
+    A library that is cut off while it loads fails in words of its own; NumPy and torch, which load
+    each other from C++, even swallow the interruption.
+    """
+    if number == signal.SIGHUP:
+        leave_terminal()
+    if _is_importing(frame):
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, _ASK_AGAIN_SECONDS)
+        return
+    raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def end_with(parent: int, number: signal.Signals) -> None:
+    """Have the system send this process a signal when its parent ends, however that ends."""
+    if sys.platform != "linux":
+        return
+    death_signal = 1  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(death_signal, number)
+    if os.getppid() != parent:  # it died before the line above
+        os.kill(os.getpid(), number)
 
 
 def leave_terminal() -> None:

@@ -6,12 +6,10 @@ process alone is a world of size 1 and takes the same path without a word. This 
 that reads that environment.
 """
 
-import ctypes
 import json
 import os
 import signal
 import socket
-import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -25,7 +23,7 @@ from alexnet import progress
 from alexnet.errors import PartnerLostError, UserError
 from alexnet.parallel.heap import keep_freed_memory
 from alexnet.parallel.meeting import meet
-from alexnet.process import threads_each
+from alexnet.process import end_with, threads_each
 
 DEFAULT_TIMEOUT = 600.0  # seconds that a process waits for another before it gives up
 
@@ -241,13 +239,8 @@ def _stay_on_this_machine() -> None:
 
 def _end_with_launcher() -> None:
     """Let the system kill this process when torchrun is killed, so that no orphan trains on."""
-    if sys.platform != "linux" or "TORCHELASTIC_RUN_ID" not in os.environ:
-        return
-    launcher = os.getppid()
-    death_signal = 1  # PR_SET_PDEATHSIG
-    ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
-    if os.getppid() != launcher:  # it died before the line above
-        os.kill(os.getpid(), signal.SIGKILL)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with(os.getppid(), signal.SIGKILL)
 
 
 def finish(device: torch.device) -> None:
