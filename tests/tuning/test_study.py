@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -222,6 +223,31 @@ def test_what_is_no_fault_of_the_trial_ends_the_worker_and_can_be_mended(
     assert [trial.failure for trial in trials] == [None] * 3
 
 
+def test_images_that_changed_between_trials_end_the_study(
+    new_image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Two trials on other images cannot be compared, and none of them alone would notice."""
+    images, study = new_image_folder(), tmp_path / "study"
+    make(images, study)
+    shutil.rmtree(study / "trials" / "0002")
+    shutil.copy(images / "train" / "red" / "000.png", images / "train" / "blue" / "more.png")
+    with pytest.raises(UserError, match=r"not those that .*study began with; .* another --out"):
+        make(None, study, assignments=(), trials=None)
+
+
+def test_the_winner_can_be_trained_though_its_folder_is_gone(
+    image_folder: Path, tmp_path: Path
+) -> None:
+    result = make(image_folder, tmp_path / "study")
+    number = result["best"]["trial"]
+    run = tmp_path / "study" / "trials" / f"{number:04d}" / "run"
+    expected = read_config(run / "config.json")
+    shutil.rmtree(run)
+    study = open_study(tmp_path / "study")
+    *_, path = shlex.split(command_line(study, study.ledger().trials()[number]))
+    assert read_config(Path(path)) == expected
+
+
 @pytest.fixture
 def study(undisturbed: Path) -> Path:
     return undisturbed
@@ -231,7 +257,7 @@ def study(undisturbed: Path) -> Path:
     ("asked", "said"),
     [
         ({"trials": 30}, "--trials 6, not 30"),
-        ({"budget": "2h"}, "--budget None, not 2h"),
+        ({"budget": "2h"}, "--budget left out, not 2h"),
         ({"storage": "journal"}, "--storage folder, not journal"),
         ({"recipe": "paper"}, "--recipe default, not paper"),
         ({"assignments": ["optimizer.lr=0.01"]}, "optimizer.lr 0.002, not 0.01"),

@@ -37,6 +37,6 @@ def test_a_trial_begins_where_another_worker_was_killed_beginning_it(
 ) -> None:
     (tmp_path / ".config.json.0123.part").write_text('{"half')
     monkeypatch.setattr(trial, "take_on", lambda run, epochs, data: data)
-    trial.advance(tmp_path, Config(), 1, None)
+    trial.advance(tmp_path, Config(), 1, None)  # type: ignore[arg-type]
     assert read_config(tmp_path / "config.json") == Config()
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -145,14 +146,17 @@ def test_helpers_see_one_signal_and_leave_their_words(
 ) -> None:
     """In a session of their own, Ctrl-C at the terminal does not come to them a second time."""
     program = tmp_path / "program"
-    program.write_text("#!/bin/sh\necho $$ $(cut -d' ' -f6 /proc/$$/stat) $OMP_NUM_THREADS >&2\n")
+    program.write_text(
+        "#!/bin/sh\necho $$ $(cut -d' ' -f6 /proc/$$/stat) $OMP_NUM_THREADS $ALEXNET_HELPS >&2\n"
+    )
     program.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(program))
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert search._helper(tmp_path, 1, threads=3).wait() == 0
-    number, session, threads = (tmp_path / "worker-1.log").read_text().split()
+    number, session, threads, helped = (tmp_path / "worker-1.log").read_text().split()
     assert number == session
     assert threads == "3"
+    assert helped == str(os.getpid())  # with which it ends
 
 
 def test_a_budget_counts_devices_and_full_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +169,9 @@ def test_a_budget_counts_devices_and_full_trainings(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(search, "measure_costs", lambda *things: Costs(1.0, 0.0, 0.0))
     config = override(Config(), ["train.epochs=9", "train.batch_size=2000"])
     source = open_source(config.data.source)
+    assert search.trials_within(config, source, (9,), 100.0) == 9  # of 9 steps and a half second
+    assert search.trials_within(config, source, (9,), 1e12) == 10_000  # and does not count up to it
+    monkeypatch.setattr(search, "_VISIT_SECONDS", 0.0)
     assert search.trials_within(config, source, (9,), 100.0) == 10
     assert search.trials_within(config, source, (1, 3, 9), 100.0) > 20
     # The three trials of each nine that go on and the one that ends are evaluated again.

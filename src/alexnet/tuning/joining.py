@@ -69,7 +69,7 @@ def _said(study: Study, asked: Asked) -> Iterator[tuple[str, Any, Any]]:
     if asked.trials is not None:
         yield "--trials", study.plan.trials, asked.trials
     if asked.budget is not None:
-        yield "--budget", study.budget, asked.budget
+        yield "--budget", study.budget or "left out", asked.budget
     if asked.storage != "auto":
         wanted = lasting_storage(asked.storage)
         yield "--storage", shown_storage(study.storage), shown_storage(wanted)

@@ -14,7 +14,7 @@ from alexnet.progress import shown_epochs
 from alexnet.rows import read_rows
 from alexnet.tuning.halving import Trial, best
 from alexnet.tuning.ledger import trial_folder
-from alexnet.tuning.space import Space
+from alexnet.tuning.space import Space, configured
 from alexnet.tuning.study import Study, epochs_trained, has_optuna
 from alexnet.tuning.trial import evaluations
 
@@ -28,6 +28,9 @@ _PARTS = 3  # of a dimension, in the built-in measure of importance
 def command_line(study: Study, trial: Trial) -> str:
     """The command that trains as a trial did, to the end: with everything that decided it."""
     config = trial_folder(study.folder.resolve(), trial.number) / "run" / "config.json"
+    if not config.exists():  # somebody made room
+        config = study.folder.resolve() / "best.json"
+        write_text(config, configured(study.config, trial.point).to_json())
     return shlex.join(["alexnet", "train", "--config", str(config)])
 
 

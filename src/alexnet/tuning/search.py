@@ -1,7 +1,9 @@
 """What `alexnet tune` does: make or join a study, work on it, and say what won."""
 
+import bisect
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
 from alexnet.parallel.devices import devices_for, visible_device
 from alexnet.parallel.world import make_world
-from alexnet.process import threads_each
+from alexnet.process import end_with, threads_each
 from alexnet.progress import say, shown_epochs
 from alexnet.rows import finite
 from alexnet.training.choices import images_apart, resolve_config
@@ -33,7 +35,10 @@ from alexnet.tuning.study import Study, create_study, epochs_trained, open_study
 
 _TRIALS = 30
 _FEWEST = 4
+_MOST = 10_000  # trials that a budget is planned for
 _MARGIN = 0.9
+_VISIT_SECONDS = 0.5  # building the network, saving and noting, each time a trial is taken on
+_PARENT = "ALEXNET_HELPS"  # in a helper's environment: the process that it helps
 
 
 def search(
@@ -66,6 +71,8 @@ def search(
         UserError: something the user can mend, such as another study in `out`.
         InterruptedRunError: asked to stop; the same command goes on.
     """
+    if os.environ.get(_PARENT) == str(os.getppid()):
+        end_with(os.getppid(), signal.SIGTERM)
     data, assignments = images_apart(data, assignments)
     asked = Asked(data, recipe, assignments, init, trials, budget, storage, full)
     study = _study(asked, out, workers)
@@ -184,11 +191,11 @@ def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) 
 
     def duration(trials: int) -> float:
         plan = Plan(trials, rungs)
-        return reading + plan.epochs() * steps * costs.step + plan.evaluations() * evaluation
+        visits = sum(map(plan.places, range(len(rungs)))) * _VISIT_SECONDS
+        training = plan.epochs() * steps * costs.step
+        return reading + visits + training + plan.evaluations() * evaluation
 
-    count = 0
-    while duration(count + 1) <= _MARGIN * seconds:
-        count += 1
+    count = bisect.bisect(range(1, _MOST + 1), _MARGIN * seconds, key=duration)
     if count < _FEWEST:
         raise UserError(
             f"only {count} trials of {config.train.epochs} epochs of "
@@ -264,10 +271,11 @@ def _helper(out: Path, number: int, threads: int) -> "subprocess.Popen[bytes]":
     """Another process on the same study, on a CUDA device of its own where there are several.
 
     It has a session of its own: a Ctrl-C at the terminal comes to it once, by this process, and not
-    twice, which would end it unsaved. What it says is in the study's folder.
+    twice, which would end it unsaved. It saves and ends when this process is killed. What it says
+    is in the study's folder.
     """
     command = [sys.executable, "-m", "alexnet", "tune", "--out", str(out), "--json"]
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ, _PARENT: str(os.getpid())}
     if device := visible_device(number):
         environment["CUDA_VISIBLE_DEVICES"] = device
     with (out / f"worker-{number}.log").open("ab") as log:

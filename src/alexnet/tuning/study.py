@@ -24,12 +24,12 @@ from alexnet.files import write_text
 from alexnet.progress import say, shown_epochs
 from alexnet.rows import RowLog, read_rows
 from alexnet.training.checkpoint import checkpoints
-from alexnet.training.data import Data
+from alexnet.training.data import Data, check_same_data
 from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job
 from alexnet.tuning.ledger import FolderLedger, Ledger, trial_folder
 from alexnet.tuning.space import Space, assignments, configured, point_of, space_around
 from alexnet.tuning.storage import lasting_storage, shown_storage
-from alexnet.tuning.trial import advance, scores_so_far
+from alexnet.tuning.trial import advance, open_images, scores_so_far
 
 _WAIT_SECONDS = 1.0
 _FAILED = Score(1.0, 1e9)  # the last of all ranks
@@ -197,7 +197,11 @@ def work(study: Study) -> list[Trial]:
             if job.trial is None:
                 time.sleep(_WAIT_SECONDS)
                 continue
-            data = _train(study, ledger, job.trial, data)
+            try:
+                data = data or _images(study)
+                _train(study, ledger, job.trial, data)
+            except UserError as error:  # no fault of the trial's settings
+                raise UserError(f"{error}; that mended, go on with: {going_on(study)}") from error
     with lock(study.folder / "lock"):
         ledger.close()
         return ledger.trials()
@@ -237,14 +241,22 @@ def _claim(study: Study, number: int, held: ExitStack) -> bool:
     return True
 
 
-def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Data | None:
+def _images(study: Study) -> Data:
+    """The images, if they are those that the study began with."""
+    data = open_images(study.config)
+    with lock(study.folder / "lock"):
+        check_same_data(study.folder, data)
+    return data
+
+
+def _train(study: Study, ledger: Ledger, trial: Trial, data: Data) -> None:
     """Take a trial to its target and report it there."""
     began = time.monotonic()
     run = trial_folder(study.folder, trial.number) / "run"
     epochs = study.plan.rungs[trial.target]
     failure = None
     try:
-        data = advance(run, configured(study.config, trial.point), epochs, data)
+        advance(run, configured(study.config, trial.point), epochs, data)
         score = scores_so_far(run)
     except InterruptedRunError:
         raise InterruptedRunError(
@@ -252,8 +264,6 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Dat
         ) from None
     except CannotLearnError as error:
         failure, score = str(error), _FAILED
-    except UserError as error:  # no fault of the trial's settings
-        raise UserError(f"{error}; that mended, go on with: {going_on(study)}") from error
     with lock(study.folder / "lock"):
         ledger.report(trial, trial.target, score, failure)
         trials = ledger.trials()
@@ -265,7 +275,6 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data | None) -> Dat
     changes = " ".join(assignments(trial.point))
     say(f"trial {trial.number} at epoch {shown_epochs(epochs)}: {word}; {changes}")
     say(progress(study, trials))
-    return data
 
 
 def going_on(study: Study) -> str:

@@ -7,22 +7,32 @@ from typing import Any
 
 from alexnet.config import Config
 from alexnet.errors import UserError
+from alexnet.parallel.world import make_world
 from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
-from alexnet.training.data import Data
+from alexnet.training.data import Data, load_data
 from alexnet.training.directory import create_run
 from alexnet.training.run import take_on
 from alexnet.tuning.halving import Score
 
 
-def advance(run: Path, config: Config, epochs: float, data: Data | None) -> Data:
-    """Train a run until so many epochs are done, from wherever it is; its images, for the next one.
+def open_images(config: Config) -> Data:
+    """The images of a study, decoded once for all trials of a worker.
+
+    Raises:
+        UserError: they cannot be used.
+    """
+    return load_data(config, make_world(config.train.device, config.train.precision))
+
+
+def advance(run: Path, config: Config, epochs: float, data: Data) -> None:
+    """Train a run until so many epochs are done, from wherever it is.
 
     Args:
         run: its directory; made if it is not there.
         config: of the whole training: its schedule does not know of the pause.
         epochs: where to pause, or to end.
-        data: the images, if they are decoded already.
+        data: its images.
 
     Raises:
         InterruptedRunError: asked to stop; the state is saved.
@@ -31,10 +41,9 @@ def advance(run: Path, config: Config, epochs: float, data: Data | None) -> Data
     """
     if not (run / "config.json").exists():
         create_run(config, run)
-    data = take_on(run, epochs, data)
+    take_on(run, epochs, data)
     for older in checkpoints(run / "checkpoints")[:-1]:
         older.unlink()  # a paused trial needs one; there may be many trials
-    return data
 
 
 def scores_so_far(run: Path, epochs: float = math.inf) -> Score:
