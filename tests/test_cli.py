@@ -217,6 +217,98 @@ def test_dry_run_prints_the_configuration_and_makes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dry_run_of_a_resumption_trains_nothing(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(trained / "config.json", run)
+    said = call(capsys, "train", "--resume", run, "--dry-run")
+    assert said == (trained / "config.json").read_text()
+    assert [path.name for path in run.iterdir()] == ["config.json"]
+
+
+def test_a_finished_run_that_was_moved_says_where_it_is(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = shutil.copytree(trained, tmp_path / "moved")
+    assert json.loads(call(capsys, "train", "--resume", moved, "--json"))["run"] == str(moved)
+
+
+@pytest.mark.parametrize("changes", [("data.size=40",), ("data.size=65", "data.pixels=device-yuv")])
+def test_a_setting_that_cannot_be_leaves_no_run_behind(
+    changes: tuple[str, ...],
+    image_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Or the mended command would find it, and could neither begin nor go on."""
+    out = tmp_path / "run"
+    wrong = [word for change in changes for word in ("--set", change)]
+    complaint(capsys, "train", image_folder, "--out", out, *TINY, *wrong)
+    assert not out.exists()
+    call(capsys, "train", image_folder, "--out", out, *TINY, "--steps", "1")
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "hint"),
+    [
+        ("metrics.jsonl", lambda text: text.replace("\n", "\n\0\0\n", 1), "line 2 of"),
+        ("findings.jsonl", lambda text: '{"name": \n', "line 1 of"),
+        ("data.json", lambda text: text[:-20], "data.json is damaged"),
+        ("forms.json", lambda text: text[:-5], "forms.json is damaged"),
+        ("config.json", lambda text: text.replace("0.03125", "0.0625"), "in its config.json"),
+        ("config.json", lambda text: text.replace('"2012"', '"adamw"'), "in its config.json"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    file: str,
+    damage: Callable[[str], str],
+    hint: str,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "result.json").unlink()
+    path = run / file
+    path.write_text(damage(path.read_text() if path.exists() else ""))
+    assert hint in complaint(capsys, "train", "--resume", run)
+
+
+def test_a_damaged_result_is_named(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "result.json").write_text("{")
+    assert "result.json is damaged" in complaint(capsys, "train", "--resume", run)
+
+
+def test_best_weights_that_are_gone_are_written_anew(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the next evaluation, though it may not be the best of the run."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    for name in ("result.json", "weights.safetensors"):
+        (run / name).unlink()
+    config = (run / "config.json").read_text()
+    (run / "config.json").write_text(config.replace('"epochs": 2', '"epochs": 3'))
+    call(capsys, "train", "--resume", run)
+    assert (run / "weights.safetensors").exists()
+
+
+def test_a_closed_stderr_and_a_full_disk_behind_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert command(["trian"]) == 2
+    sys.stderr.close()
+    monkeypatch.undo()
+    with Path("/dev/full").open("w") as full:
+        line = [sys.executable, "-m", "alexnet", "info", "paper", "--json"]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "alexnet: the output's disk is full; free some space\n"
+
+
 def test_default_run_directories_are_numbered(
     image_folder: Path,
     tmp_path: Path,
@@ -243,6 +335,11 @@ def test_default_run_directories_are_numbered(
         (["train", "--batch-size", "0"], "at least 1"),
         (["train", "no-such-folder"], "no-such-folder"),
         (["train", "digit"], "did you mean 'digits'"),
+        (["train", ""], "DATA is empty"),
+        (["train", "--set", "data.source="], "DATA is empty"),
+        (["tune", ""], "DATA is empty"),
+        (["tune", "digits", "--range", "--trials", "3"], "leave out --trials"),
+        (["eval", "digits"], "then the images"),
         (["train", "digits", "--set", "data.source=pictures"], "give one of them"),
         (["train", "--resume", "no-such-run"], "not a run"),
         (["train", "--resume", "runs/x", "--lr", "1"], "its own configuration"),

@@ -1,10 +1,13 @@
 """Files that are either whole or not there."""
 
 import errno
+import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -61,13 +64,28 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: _write_text(temporary, text))
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it or delete it") from None
+
+
 def cache_folder() -> Path:
     """Where downloads and what can be made again are kept: ALEXNET_CACHE, or the user's cache."""
     named = os.environ.get("ALEXNET_CACHE")
     if named:
         return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "alexnet"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "alexnet"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / f"alexnet-{os.getuid()}"
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alexnet.errors import UserError
 from alexnet.files import cannot_write, flush
 
 
@@ -57,11 +58,27 @@ class RowLog:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Every whole row of a file; a last line cut by a kill is left out."""
+    """Every whole row of a file; a last line cut by a kill is left out.
+
+    Raises:
+        UserError: another line is damaged.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    *lines, _ = path.read_bytes().split(b"\n")
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError:
+        number = next(n for n, line in enumerate(lines, start=1) if not _is_row(line))
+        raise UserError(f"line {number} of {path} is damaged; delete that line") from None
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def finite(value: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from alexnet.doctor import network
-from alexnet.doctor.run import examine_run, explained
+from alexnet.doctor.run import examine, examine_run, explained
 from alexnet.errors import UserError
 from alexnet.findings import Finding
 from alexnet.training.run import train
@@ -106,6 +106,9 @@ def test_a_run_of_a_net_for_small_images_is_examined(tmp_path: Path) -> None:
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run"):
         examine_run(tmp_path)
+    (tmp_path / "study.json").touch()
+    with pytest.raises(UserError, match="is a study; give one of its runs"):
+        examine(str(tmp_path))
 
 
 def test_the_installation_is_examined_without_an_argument() -> None:

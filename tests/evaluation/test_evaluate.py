@@ -276,6 +276,22 @@ def test_networks_with_other_classes_are_not_averaged(runs: list[Path], image_fo
         evaluate(runs[2], str(image_folder), device="cpu")
 
 
+def test_runs_that_held_out_other_images_are_not_averaged(
+    runs: list[Path], image_folder: Path
+) -> None:
+    """One would be measured on what it was trained on; not so where val/ says what is held out."""
+    for seed, fraction in enumerate((0.5, 0.1)):
+        model = network(seed)
+        model.training_data = {"validation_fraction": fraction}
+        save_weights(runs[seed] / "weights.safetensors", model)
+    assert evaluate(runs[:2], str(image_folder), device="cpu").images == 30
+    with pytest.raises(UserError, match="held out different parts"):
+        evaluate(runs[:2], str(image_folder / "train"), device="cpu")
+    halves = evaluate(runs[0], str(image_folder / "train"), device="cpu").images
+    tenths = evaluate(runs[1], str(image_folder / "train"), device="cpu").images
+    assert 0 < tenths < halves < 60
+
+
 def test_an_unknown_split_is_a_user_error(runs: list[Path], image_folder: Path) -> None:
     """Rather than the training images under another name."""
     with pytest.raises((UserError, ValueError)):

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from alexnet import AlexNet
 from alexnet.errors import UserError
 from alexnet.figures import draw as draw_module
 from alexnet.figures.draw import draw
 from alexnet.figures.kernels import columns_in_words
 from alexnet.figures.style import new_figure, shorten
+from alexnet.model.changes import resized
+from alexnet.model.variants import VARIANTS
+from alexnet.model.weights import save_weights
 from alexnet.training import run as training_run
 from alexnet.training.run import train
 
@@ -145,5 +150,12 @@ def test_a_run_that_began_with_another_which_is_gone(
 def test_what_the_user_can_mend(tmp_path: Path, image_folder: Path) -> None:
     with pytest.raises(UserError, match="--data DATA"):
         draw(tmp_path, tmp_path / "out")
+    diverged = AlexNet(resized(VARIANTS["paper"], 1 / 32, 64), 3)
+    diverged.classes, diverged.stored_size = ("blue", "green", "red"), 72
+    torch.nn.init.constant_(diverged.fc8.bias, torch.nan)
+    (tmp_path / "diverged").mkdir()
+    save_weights(tmp_path / "diverged" / "weights.safetensors", diverged)
+    with pytest.raises(UserError, match="it diverged"):
+        draw(tmp_path / "diverged", tmp_path / "out", str(image_folder))
     with pytest.raises(UserError, match="holds no weights"):
         draw(tmp_path, tmp_path / "out", str(image_folder))

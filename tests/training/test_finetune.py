@@ -94,6 +94,10 @@ def test_rates_of_layers_win_over_those_that_are_there() -> None:
     for stranger in ("conv9", "local3"):  # which another network has
         with pytest.raises(UserError, match=rf"unknown layer of paper '{stranger}'"):
             with_layer_rates(config, (stranger,), ())
+    with pytest.raises(UserError, match="fc8 is named twice"):
+        with_layer_rates(config, ("fc8",), ("fc8=0.5",))
+    with pytest.raises(UserError, match="unknown layer of paper 'local3'"):
+        resolve_config("digits", None, ['optimizer.layer_rates=[["local3", 1, 0.5]]'])
     with pytest.raises(UserError, match="leave one to learn"):
         with_layer_rates(config, (",".join(VARIANTS["paper"].weight_layers),), ())
 

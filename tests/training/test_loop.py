@@ -14,6 +14,7 @@ from alexnet.data.augment import IMAGENET_COMPONENTS
 from alexnet.data.batches import TrainingFeed
 from alexnet.data.pixels import images_in_memory
 from alexnet.draws import permutation
+from alexnet.errors import CannotLearnError
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.model.changes import resized
 from alexnet.model.variants import VARIANTS
@@ -59,31 +60,37 @@ def written_out(model: AlexNet) -> list[float]:
     return losses
 
 
-def looped(model: AlexNet, folder: Path, micro_batch_size: int | None) -> list[float]:
-    """The same by the loop, whose last batch of an epoch is one image short."""
+def surroundings(
+    folder: Path,
+    micro_batch_size: int | None = None,
+    alarm: bool = False,
+    answer: float = 1 / 5,
+) -> Surroundings:
+    """What the loop works with; every evaluation finds this answer for each class."""
     images = images_in_memory(PIXELS, LABELS, [""] * IMAGES)
-    answers = np.full((IMAGES, 5), 1 / 5, np.float32)
+    answers = np.full((IMAGES, 5), answer, np.float32)
     measured = Evaluation(answers, images.labels, images.keys, "abcde", 1)
-    world = World(0, 1, torch.device("cpu"), "fp32")
     augment = AugmentConfig(crop="center", mirror=False, color="none")
-    around = Surroundings(
+    return Surroundings(
         config=Config(
-            train=TrainConfig(epochs=EPOCHS, batch_size=BATCH, log_every_steps=1, alarm=False),
+            train=TrainConfig(epochs=EPOCHS, batch_size=BATCH, log_every_steps=1, alarm=alarm),
             optimizer=OptimizerConfig(lr=LR),
         ),
-        world=world,
+        world=World(0, 1, torch.device("cpu"), "fp32"),
         feed=TrainingFeed(images, IMAGENET_COMPONENTS, augment, 64, BATCH, SEED, micro_batch_size),
         validate=lambda: measured,
         keep_best=lambda: None,
         checkpoint_folder=folder / "checkpoints",
-        metrics=RowLog(folder / "metrics.jsonl", 0),
+        metrics=RowLog(folder / "metrics.jsonl"),
         stop=StopRequest(),
     )
-    network = place(model, "one", world)
+
+
+def looped(model: AlexNet, around: Surroundings) -> None:
+    """The same by the loop, whose last batch of an epoch is one image short."""
+    network = place(model, "one", around.world)
     optimizer = build_optimizer(network.parts, around.config.optimizer)
     train_loop(State(network, optimizer, torch.zeros(4, dtype=torch.float64)), around)
-    rows = read_rows(folder / "metrics.jsonl")
-    return [row["loss"] for row in rows if row["split"] == "train"]
 
 
 def moved(model: AlexNet) -> dict[str, Tensor]:
@@ -97,7 +104,21 @@ def test_steps_are_those_of_section_5(tmp_path: Path, micro_batch_size: int | No
     """Short last batches weigh as much as whole ones, however many passes a step takes."""
     expected, found = new_network(), new_network()
     losses = written_out(expected)
-    assert looped(found, tmp_path, micro_batch_size) == pytest.approx(losses, rel=1e-5)
+    looped(found, surroundings(tmp_path, micro_batch_size))
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    logged = [row["loss"] for row in rows if row["split"] == "train"]
+    assert logged == pytest.approx(losses, rel=1e-5)
     came = moved(found)
     for name, way in moved(expected).items():
         torch.testing.assert_close(came[name], way, rtol=0.0, atol=1e-3 * way.abs().max().item())
+
+
+def test_an_evaluation_whose_loss_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    """What the last steps before it did shows in no training loss."""
+    kept: list[None] = []
+    around = replace(
+        surroundings(tmp_path, alarm=True, answer=np.nan), keep_best=lambda: kept.append(None)
+    )
+    with pytest.raises(CannotLearnError, match=r"stopped at step 2: .* try --lr 0.0002"):
+        looped(new_network(), around)
+    assert not kept

@@ -13,6 +13,7 @@ from torch import Tensor
 from alexnet.config import Config
 from alexnet.data.augment import center_view
 from alexnet.data.pixels import ImageSet
+from alexnet.errors import UserError
 from alexnet.findings import Finding
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import resolve
@@ -40,7 +41,12 @@ def newest_network(run: Path, config: Config, classes: tuple[str, ...]) -> Netwo
         except (SafetensorError, OSError):
             continue
         model = build_network(resolve(config.model), len(classes), seed=None)
-        model.load_state_dict(tensors)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise UserError(
+                f"{path} is not of the network in {run / 'config.json'}; restore that file"
+            ) from error
         model.classes = classes
         return model.eval()
     return load(run) if (run / "weights.safetensors").exists() else None

@@ -153,4 +153,6 @@ def examine(what: str | None) -> Diagnosis:
         return examine_installation()
     if (Path(what) / "config.json").exists():
         return examine_run(Path(what))
+    if (Path(what) / "study.json").exists():
+        raise UserError(f"{what} is a study; give one of its runs: {what}/trials/0000/run")
     return examine_data(what)

@@ -103,14 +103,30 @@ def evaluate(
     models = [load(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if len({(model.classes, model.stored_size) for model in models}) > 1:
         raise UserError("the runs differ in classes or image size; evaluate them one at a time")
-    fraction = models[0].training_data.get("validation_fraction", DataConfig.validation_fraction)
-    source = match_classes(open_source(data, validation_fraction=fraction), models[0].classes)
+    source = match_classes(_held_out_alike(data, models), models[0].classes)
     world = make_world(device)
     with failing_clearly(world):
         images = _open_images(source, split, world, models[0].stored_size)
         for model in models:
             use_fastest_forms(model, world)
         return average([evaluate_model(m, images, views, world, batch_size) for m in models])
+
+
+def _held_out_alike(data: str, models: Sequence[Network]) -> Source:
+    """The images, of which all networks have held out the same.
+
+    Raises:
+        UserError: one has been trained on what another has not seen.
+    """
+    usual = DataConfig.validation_fraction
+    fractions = {model.training_data.get("validation_fraction", usual) for model in models}
+    source, *others = (open_source(data, validation_fraction=part) for part in sorted(fractions))
+    if any(list(other.validation.keys) != list(source.validation.keys) for other in others):
+        raise UserError(
+            "the runs held out different parts of the images, so that some would be measured on "
+            "what they were trained on; evaluate them one at a time"
+        )
+    return source
 
 
 def _open_images(source: Source, split: str, world: World, size: int) -> ImageSet:

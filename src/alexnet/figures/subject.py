@@ -99,6 +99,8 @@ def open_subject(
     if not len(validation) or not len(training):
         raise UserError(f"{data} has no readable image to show")
     measured = evaluate_model(model, validation, 1, world)
+    if not np.isfinite(measured.probabilities).all():
+        raise UserError(f"{run} answers what is no number: it diverged; train with a lower --lr")
     chosen = choose(measured, min(count, len(validation)))
     looked_at = (validation, int(chosen[0])) if own is None else (own, 0)
     return Subject(run, model, world, training, validation, measured, chosen, looked_at, stages)

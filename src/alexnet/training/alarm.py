@@ -77,11 +77,7 @@ class Alarm:
         Raises:
             CannotLearnError: it cannot; one line with cause and mend.
         """
-        if not math.isfinite(sign.loss):
-            raise CannotLearnError(
-                f"training stopped at step {sign.step}: the loss is not a number any more; the "
-                f"learning rate {sign.lr:g} is too high for this data, try --lr {sign.lr / 10:g}"
-            )
+        check_finite(sign.loss, sign.step, sign.lr)
         if sign.loss < _GUESSING * self._chance:
             self._left_chance = True
             return
@@ -116,6 +112,19 @@ class Alarm:
             f"{sign.loss:.3f} at ln({round(math.exp(self._chance))}) = {self._chance:.3f}, and "
             f"{cause}; the learning rate {sign.lr:g} is too high for this data, "
             f"try --lr {sign.lr / 10:g}"
+        )
+
+
+def check_finite(loss: float, step: int, lr: float) -> None:
+    """Stop a run whose loss, of training or of an evaluation, is no number.
+
+    Raises:
+        CannotLearnError: it is none; one line with cause and mend.
+    """
+    if not math.isfinite(loss):
+        raise CannotLearnError(
+            f"training stopped at step {step}: the loss is not a number any more; the "
+            f"learning rate {lr:g} is too high for this data, try --lr {lr / 10:g}"
         )
 
 

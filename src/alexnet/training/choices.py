@@ -15,7 +15,7 @@ from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.parallel.world import started_rank
 from alexnet.progress import say
 from alexnet.recipes import find_recipe
-from alexnet.training.finetune import fitted
+from alexnet.training.finetune import check_layer_rates, fitted
 
 
 def resolve_config(
@@ -52,7 +52,7 @@ def resolve_config(
     if data is not None:
         config = replace(config, data=replace(config.data, source=absolute_source(data)))
     chosen, config = config, override(config, assignments)
-    resolve(config.model)  # raises early what cannot be built
+    check_layer_rates(config)  # raises early what cannot be built or learn
     if facts and chosen.recipe in ("default", "finetune") and started_rank() == 0:
         for line in reasons(facts, chosen, config):
             say(line)
@@ -63,14 +63,17 @@ def images_apart(data: str | None, assignments: Sequence[str]) -> tuple[str | No
     """DATA, also where `data.source` names it, and the other assignments.
 
     Raises:
-        UserError: both name it.
+        UserError: both name it, or the name is empty, as of a variable that is not set.
     """
     named = _set(assignments, "data.source")
-    if not named:
-        return data, assignments
-    if data is not None:
+    if named and data is not None:
         raise UserError("DATA and data.source both say which images; give one of them")
-    return str(_given(named, "data.source")), [a for a in assignments if a not in named]
+    if named:
+        data = str(_given(named, "data.source"))
+        assignments = [a for a in assignments if a not in named]
+    if data == "":
+        raise UserError("DATA is empty; name the images, or leave it out for the digits")
+    return data, assignments
 
 
 def usual_recipe(variant: str, fine_tuned: bool = False) -> str:

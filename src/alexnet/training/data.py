@@ -15,7 +15,7 @@ from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
-from alexnet.files import write_text
+from alexnet.files import read_json, write_text
 from alexnet.model.catalog import resolve
 from alexnet.parallel.world import World
 from alexnet.progress import say
@@ -156,32 +156,36 @@ def _check_readable(source: Source, train: ImageSet, validation: ImageSet) -> No
         say(f"{np.count_nonzero(offered == 0)} of {count} classes have no training images")
 
 
-def check_same_data(run: Path, data: Data) -> None:
-    """Refuse to continue a run on other images; note which they are at its start."""
-    note = run / "data.json"
+def check_same_data(folder: Path, data: Data) -> None:
+    """Refuse to continue a run or study on other images; note which they are at its start."""
+    note = folder / "data.json"
     manifest = data.manifest() | {
         "skipped": data.skipped,
         "classes": data.source.classes,
         "notes": data.source.notes,
     }
     if note.exists():
-        refuse_other_data(run, data)
+        refuse_other_data(folder, data)
     else:
         write_text(note, json.dumps(manifest, indent=2) + "\n")
 
 
-def refuse_other_data(run: Path, data: Data) -> None:
-    """Refuse images that are not those a run began with, as far as it has noted them.
+def refuse_other_data(folder: Path, data: Data) -> None:
+    """Refuse images that are not those a run or study began with, as far as it has noted them.
 
     Raises:
         UserError: names, labels or classes are others.
     """
-    note = run / "data.json"
+    note = folder / "data.json"
     if not note.exists():
         return
-    noted = json.loads(note.read_text(encoding="utf-8"))
+    noted = read_json(note)
     if noted["fingerprint"] != data.fingerprint() or noted["classes"] != list(data.source.classes):
+        config = folder / "config.json"
+        anew = (
+            f"start a new run with --config {config}" if config.exists() else "choose another --out"
+        )
         raise UserError(
-            f"the images of {data.source.name} are not those that {run} began with; restore them, "
-            f"or start a new run with --config {run / 'config.json'}"
+            f"the images of {data.source.name} are not those that {folder} began with; restore "
+            f"them, or {anew}"
         )

@@ -2,6 +2,7 @@
 
 import fcntl
 import glob
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,10 @@ from alexnet.data.folders import HELD_OUT
 from alexnet.data.prepared import holds_prepared
 from alexnet.data.sources import NAMES, as_text, check_name
 from alexnet.errors import UserError
-from alexnet.files import remove_leftovers, write_text
+from alexnet.files import CannotWriteError, remove_leftovers, write_text
 from alexnet.parallel.world import starts
+from alexnet.rows import read_rows
+from alexnet.training.checkpoint import checkpoints
 
 
 def create_run(config: Config, out: Path | None) -> Path:
@@ -40,6 +43,22 @@ def create_run(config: Config, out: Path | None) -> Path:
         raise UserError(f"cannot make the run directory {out}: {error.strerror}") from None
     write_text(out / "config.json", config.to_json())
     return out
+
+
+@contextmanager
+def gone_unless_begun(run: Path) -> Iterator[None]:
+    """While open, a user's error before anything was trained takes the new run directory along.
+
+    Or the mended command would find it there, with a configuration that cannot be trained.
+    """
+    try:
+        yield
+    except CannotWriteError:
+        raise
+    except UserError:
+        if not read_rows(run / "metrics.jsonl") and not checkpoints(run / "checkpoints"):
+            shutil.rmtree(run, ignore_errors=True)
+        raise
 
 
 def check_apart(data: str, out: Path) -> None:

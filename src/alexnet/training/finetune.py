@@ -139,7 +139,6 @@ def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[st
     Raises:
         UserError: no layer of this network, no number, or nothing is left to learn.
     """
-    network = resolve(config.model)
     rules = [(layer, 1, 0.0) for name in freeze for layer in name.split(",")]
     for entry in factors:
         layer, _, text = entry.partition("=")
@@ -147,11 +146,30 @@ def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[st
             rules.append((layer, 1, float(text)))
         except ValueError:
             raise UserError(f"--layer-rate wants LAYER=FACTOR, not {entry!r}") from None
-    for layer, _, _ in rules:
-        if layer not in network.weight_layers:
-            raise UserError(unknown(f"layer of {network.name}", layer, network.weight_layers))
-    kept = [rule for rule in config.optimizer.layer_rates if rule[0] not in {r[0] for r in rules}]
+    named = [layer for layer, _, _ in rules]
+    _check_layers(config, named)
+    if twice := next((layer for layer in named if named.count(layer) > 1), None):
+        raise UserError(f"{twice} is named twice by --freeze and --layer-rate; one of them says it")
+    kept = [rule for rule in config.optimizer.layer_rates if rule[0] not in named]
     config = change(config, "optimizer.layer_rates", [*kept, *rules])
-    if len(_frozen(network.weight_layers, config)) == len(network.weight_layers):
-        raise UserError("every layer is frozen; leave one to learn, such as the last")
+    check_layer_rates(config)
     return config
+
+
+def check_layer_rates(config: Config) -> None:
+    """Refuse rules for layers that the network does not have, or that leave nothing to learn.
+
+    Raises:
+        UserError: there is such a rule.
+    """
+    _check_layers(config, [layer for layer, _, _ in config.optimizer.layer_rates])
+    layers = resolve(config.model).weight_layers
+    if len(_frozen(layers, config)) == len(layers):
+        raise UserError("every layer is frozen; leave one to learn, such as the last")
+
+
+def _check_layers(config: Config, names: Iterable[str]) -> None:
+    network = resolve(config.model)
+    for name in names:
+        if name not in network.weight_layers:
+            raise UserError(unknown(f"layer of {network.name}", name, network.weight_layers))

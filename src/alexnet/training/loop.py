@@ -23,7 +23,7 @@ from alexnet.parallel.layouts import Placed
 from alexnet.parallel.world import World, finish
 from alexnet.progress import Meter, duration, shown_epochs
 from alexnet.rows import RowLog
-from alexnet.training.alarm import Alarm, Sign, spread
+from alexnet.training.alarm import Alarm, Sign, check_finite, spread
 from alexnet.training.arrivals import on_device
 from alexnet.training.checkpoint import Position, save_checkpoint
 from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
@@ -286,6 +286,8 @@ def _measure(state: State, around: Surroundings, meter: Meter, split: str) -> fl
     position = state.position
     epochs = position.step / around.feed.steps_per_epoch
     measured = around.validate()
+    if around.config.train.alarm:  # what the last steps did shows in no training loss
+        check_finite(measured.loss, position.step, around.config.optimizer.lr)
     state.network.module.train()
     error = measured.top1_error
     around.metrics.append(

@@ -267,7 +267,13 @@ def optimizer_tensors(
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give back what `optimizer_tensors` took, to each part its own."""
+    """Give back what `optimizer_tensors` took, to each part its own.
+
+    Raises:
+        KeyError: another kind of optimiser left it.
+    """
+    adaptive = isinstance(optimizer, torch.optim.AdamW)
+    expected = {"step", "exp_avg", "exp_avg_sq"} if adaptive else {"momentum_buffer"}
     for group in optimizer.param_groups:
         part: Part = group["part"]
         prefix = part.name + "."
@@ -277,6 +283,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
             group["lr_of_velocity"] = float(rate)
         (parameter,) = group["params"]
         if state:
+            if state.keys() != expected:
+                raise KeyError(f"{prefix}{min(state)} of another kind of optimizer")
             optimizer.state[parameter] = {
                 key: _laid_out_like(parameter, part.of(value))
                 if value.ndim

@@ -5,18 +5,25 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from alexnet.config import Config, from_json, read_config
 from alexnet.data.batches import TrainingFeed
-from alexnet.errors import CannotLearnError, InterruptedRunError, PausedRunError, UserError
+from alexnet.errors import (
+    CannotLearnError,
+    InterruptedRunError,
+    PausedRunError,
+    UserError,
+    in_a_line,
+)
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
-from alexnet.files import CannotWriteError, write_text
+from alexnet.files import CannotWriteError, read_json, write_text
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import layer_table, resolve
 from alexnet.model.forms import choose_forms, use_forms
@@ -30,7 +37,7 @@ from alexnet.rows import RowLog, read_rows
 from alexnet.training.checkpoint import Position, load_checkpoint
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import Data, check_same_data, load_data
-from alexnet.training.directory import create_run, sole_use
+from alexnet.training.directory import create_run, gone_unless_begun, sole_use
 from alexnet.training.finetune import freeze, start_weights
 from alexnet.training.loop import (
     State,
@@ -81,7 +88,9 @@ def train(
         check_placeable(layout, resolve(config.model), world.size)
         created = world.is_first and str(create_run(config, None if out is None else Path(out)))
         config = from_json(world.tell(config.to_json()))  # a budget is measured, and differs
-        return _continue(Path(world.tell(created)), config, world, layout)
+        run = Path(world.tell(created))
+        with gone_unless_begun(run) if world.is_first else nullcontext():
+            return _continue(run, config, world, layout)
 
 
 def resume(
@@ -123,11 +132,11 @@ def _continue(
     """A run to its end, or its result if it has ended."""
     with sole_use(run) if world.is_first else nullcontext():
         path = run / "result.json"
-        done = world.is_first and path.exists() and json.loads(path.read_text(encoding="utf-8"))
+        done = world.is_first and path.exists() and read_json(path)
         done = world.tell(done)
         if done:
             say(f"{run} is finished already")
-            return dict(done)
+            return {**done, "run": str(run)}  # it may have been moved since
         try:
             return _run(run, config, world, layout, enough)
         except CannotWriteError as error:
@@ -280,10 +289,22 @@ def _state(
     if world.precision == "bf16" and world.size == 1 and _is_one_pass(config):
         allow_narrow_gradients(state.optimizer)
     if position:
-        state.restore(Position(**position), world.tell_tensors(saved[1] if saved else {}))
+        _restore(run, state, Position(**position), world.tell_tensors(saved[1] if saved else {}))
         say(f"continuing {run} from step {state.position.step}")
     path = run / "metrics.jsonl" if world.is_first else None
     return state, RowLog(path, state.position.metrics_bytes)
+
+
+def _restore(run: Path, state: State, position: Position, tensors: dict[str, Tensor]) -> None:
+    if not (run / "weights.safetensors").exists():
+        position = replace(position, best_error=None)  # the next evaluation writes them anew
+    try:
+        state.restore(position, tensors)
+    except (RuntimeError, KeyError) as error:
+        raise UserError(
+            f"the checkpoints of {run} are not of the network and optimizer in its config.json "
+            f"({in_a_line(error)}); restore that file, or start a new run with --config"
+        ) from error
 
 
 def _is_one_pass(config: Config) -> bool:
@@ -298,7 +319,7 @@ def _forms(run: Path, model: Network, world: World) -> dict[str, str]:
     if not world.is_first:
         return dict(world.tell(None))
     if path.exists():
-        return dict(world.tell(json.loads(path.read_text(encoding="utf-8"))))
+        return dict(world.tell(read_json(path)))
     chosen = choose_forms(model, world.dtype)
     write_text(path, json.dumps(chosen, indent=2) + "\n")
     return dict(world.tell(chosen))

@@ -4,13 +4,14 @@ import json
 
 import click
 
+from alexnet.errors import UserError
 from alexnet.verbs.group import verbs
 from alexnet.verbs.options import as_json_option, device_option, views_option
 from alexnet.verbs.words import errors_in_words
 
 
 @verbs.command(name="eval")
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1)
 @click.argument("data")
 @click.option(
     "--split", type=click.Choice(["val", "train", "test"]), default="val", help="Which images."
@@ -29,6 +30,8 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Measure the error rates of RUNS on DATA; several runs: their probabilities averaged."""
+    if not runs:
+        raise UserError(f"give runs and then the images to measure them on, not {data} alone")
     from alexnet.evaluation.evaluate import evaluate as measure
     from alexnet.evaluation.tables import per_class_lines
 

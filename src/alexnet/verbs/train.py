@@ -68,6 +68,8 @@ def train(
     handwritten digits are used. The run directory holds the weights, the checkpoints, the metrics
     and report.html.
     """
+    from alexnet.config import read_config
+
     assignments = [*assignments_of(named), *changes]
     if resume is not None:
         others = (init, freeze, layer_rate, budget)
@@ -76,12 +78,13 @@ def train(
                 "--resume continues a run with its own configuration; to change something, start "
                 f"a new run with --config {resume / 'config.json'}"
             )
+        if dry_run:
+            return click.echo(read_config(resume / "config.json").to_json(), nl=False)
         return _train_run(resume, devices, layout, as_json)
-    from alexnet.config import read_config
     from alexnet.model.catalog import resolve
     from alexnet.parallel.layouts import check_placeable
     from alexnet.training.choices import resolve_config
-    from alexnet.training.directory import create_run
+    from alexnet.training.directory import create_run, gone_unless_begun
     from alexnet.training.finetune import with_layer_rates
     from alexnet.training.run import train as train_run
 
@@ -99,7 +102,9 @@ def train(
         return click.echo(config.to_json(), nl=False)
     if devices and devices > 1:
         check_placeable(layout, resolve(config.model), devices)
-        return _train_run(create_run(config, out), devices, layout, as_json)
+        run = create_run(config, out)
+        with gone_unless_begun(run):
+            return _train_run(run, devices, layout, as_json)
     return _show_run(train_run(config=config, out=out, layout=layout), as_json)
 
 

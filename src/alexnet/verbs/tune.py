@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from alexnet.errors import UserError
 from alexnet.verbs.group import verbs
 from alexnet.verbs.options import as_json_option, assignments_of, device_option
 
@@ -63,6 +64,10 @@ def tune(
 
     assignments = [*assignments_of(named), *changes]
     if range_only:
+        if trials or budget or full or workers > 1:
+            raise UserError(
+                "--range finds one rate: leave out --trials, --budget, --workers, --full"
+            )
         result = find_range(data, recipe, assignments, init, out)
     else:
         result = search(
