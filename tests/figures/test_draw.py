@@ -79,6 +79,13 @@ def test_names_are_no_formulas() -> None:
     assert shorten("x" * 30, 9) == "xxxxxxxx…"
 
 
+def test_names_in_any_script_are_drawn_without_a_word(tmp_path: Path) -> None:
+    figure = new_figure(1.0, 1.0)
+    figure.text(0.5, 0.5, "猫")
+    draw_module._save(tmp_path, ("cats", "", "", figure))
+    assert "猫" in (tmp_path / "cats.svg").read_text()
+
+
 def test_words_about_the_columns() -> None:
     rng = np.random.default_rng(0)
     grey = np.repeat(rng.normal(size=(8, 1, 3, 3)), 3, axis=1)

@@ -1,5 +1,6 @@
 """`alexnet figures`: everything the paper shows of a network, for a run and its data."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,12 +101,13 @@ def _save(out: Path, sheet: Sheet) -> Shown:
 
     name, title, caption, figure = sheet
     nothing = {"Date": None, "Creator": None}
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        write_atomically(
-            out / f"{name}.svg", lambda p: figure.savefig(p, format="svg", metadata=nothing)
-        )
-    png = out / f"{name}.png"
-    write_atomically(png, lambda p: figure.savefig(p, format="png", dpi=_RESOLUTION))
+    svg, png = out / f"{name}.svg", out / f"{name}.png"
+    with warnings.catch_warnings():
+        # Letters that matplotlib's font lacks are boxes in the PNG, but text in the SVG.
+        warnings.filterwarnings("ignore", "Glyph")
+        with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+            write_atomically(svg, lambda p: figure.savefig(p, format="svg", metadata=nothing))
+        write_atomically(png, lambda p: figure.savefig(p, format="png", dpi=_RESOLUTION))
     return Shown(name, title, caption, png, round(figure.get_size_inches()[0] * 96))
 
 
