@@ -284,6 +284,17 @@ def test_a_damaged_result_is_named(
     assert "result.json is damaged" in complaint(capsys, "train", "--resume", run)
 
 
+def test_images_that_have_moved_are_missed_with_a_mend(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "result.json").unlink()
+    config = run / "config.json"
+    config.write_text(config.read_text().replace(str(image_folder), "/no/longer/there"))
+    for verb in (("train", "--resume"), ("doctor",)):
+        assert "no longer in /no/longer/there; bring" in complaint(capsys, *verb, run)
+
+
 def test_best_weights_that_are_gone_are_written_anew(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

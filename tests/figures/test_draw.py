@@ -133,9 +133,12 @@ def test_what_cannot_be_looked_at(
 
 
 def test_a_run_that_began_with_another_which_is_gone(
-    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """And with fewer training images than neighbours to show."""
+    """And with fewer training images than neighbours to show, one of which cannot be read."""
     few = tmp_path / "few"
     for split, count in (("train", 2), ("val", 1)):
         for name in ("blue", "red"):
@@ -148,8 +151,11 @@ def test_a_run_that_began_with_another_which_is_gone(
     train(str(few), "default", tmp_path / "base", changes)
     train(str(few), out=tmp_path / "run", assignments=_QUICK, init=tmp_path / "base")
     shutil.rmtree(tmp_path / "base")
+    (few / "train" / "red" / "empty.png").touch()
+    capsys.readouterr()
     result = draw(tmp_path / "run", tmp_path / "out", images=2)
     assert result["figures"] == ["neighbors", "neighbors-pixels", "statistics"]
+    assert "skipped train/red/empty.png: empty file" in capsys.readouterr().err
     page = (tmp_path / "out" / "index.html").read_text()
     assert "weights now" in page
 

@@ -72,6 +72,16 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         begin_with(wider, tmp_path / "nowhere")
 
 
+def test_a_network_that_diverged_is_refused(tmp_path: Path) -> None:
+    """Or the rate of the new run would be blamed for it."""
+    base = network(("cat", "dog"), 1)
+    with torch.no_grad():
+        base.fc7.weight[3, 4] = torch.nan
+    save_weights(tmp_path / "weights.safetensors", base)
+    with pytest.raises(UserError, match="it diverged; name another run"):
+        begin_with(network(("cat", "dog"), 2), tmp_path)
+
+
 def test_frozen_means_from_the_first_epoch_to_the_last() -> None:
     model = network(("a", "b"), 0)
     rules = (("conv1", 1, 0.0), ("conv2", 3, 0.0), ("conv3", 1, 0.0), ("conv3", 2, 1.0))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from alexnet.claims.claim import Values
 from alexnet.config import Config, read_config
-from alexnet.data.loading import choose_place, load_images
+from alexnet.data.loading import choose_place, load_images, say_skipped
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.evaluation.evaluate import average, evaluate_model
@@ -236,6 +236,7 @@ def _load(source: Source, split: str, config: Config, world: World) -> ImageSet:
     place = choose_place(len(chosen), world.device, config.data.size, config.data.workers)
     trusted = source.statistics is not None
     images, _ = load_images(chosen, place, f"reading {split} images", trusted=trusted)
+    say_skipped(images.skipped)
     return images
 
 

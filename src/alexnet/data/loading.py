@@ -1,6 +1,6 @@
 """From a split to pixels in their place: one pass that decodes, keeps, sums and lists."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,9 @@ from alexnet.data.sources import Split
 from alexnet.data.sums import Sums, sum_images
 from alexnet.errors import UserError
 from alexnet.parallel.memory import device_budget, host_budget
-from alexnet.progress import Meter
+from alexnet.progress import Meter, say
 
+_SHOWN = 10  # images that are left out are named, so many of them
 _WORDS = {
     "device": "decoded once, kept on the device",
     "device-yuv": "decoded once, kept on the device as 4:2:0",
@@ -110,6 +111,14 @@ def load_images(
         for _ in images:  # where no sums are wanted, nobody has read them yet
             pass
     return reading.result(), sums
+
+
+def say_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """Name the images that were left out, (name, reason); of many the first."""
+    for key, reason in skipped[:_SHOWN]:
+        say(f"skipped {key}: {reason}")
+    if len(skipped) > _SHOWN:
+        say(f"skipped {len(skipped) - _SHOWN} more unreadable images")
 
 
 def _streamed(split: Split, place: Place) -> StreamedPixels:

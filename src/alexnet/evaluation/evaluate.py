@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from alexnet.config import DataConfig
 from alexnet.data.augment import center_view, nine_views, ten_views
-from alexnet.data.loading import choose_place, load_images
+from alexnet.data.loading import choose_place, load_images, say_skipped
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
@@ -22,7 +22,7 @@ from alexnet.model.build import Network
 from alexnet.model.weights import load
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.world import World, make_world
-from alexnet.progress import Meter, say
+from alexnet.progress import Meter
 from alexnet.rows import finite
 from alexnet.suggest import unknown
 
@@ -139,8 +139,7 @@ def _open_images(source: Source, split: str, world: World, size: int) -> ImageSe
     place = choose_place(len(chosen), world.device, size, DataConfig.workers)
     trusted = source.statistics is not None
     images, _ = load_images(chosen, place, f"reading {source.name}", trusted=trusted)
-    for key, reason in images.skipped:
-        say(f"skipped {key}: {reason}")
+    say_skipped(images.skipped)
     return images
 
 

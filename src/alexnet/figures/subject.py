@@ -13,7 +13,7 @@ from torch import Tensor
 from alexnet.data.augment import center_view
 from alexnet.data.encoded import read_encoded
 from alexnet.data.images import BadImage, load_square
-from alexnet.data.loading import choose_place, load_images
+from alexnet.data.loading import choose_place, load_images, say_skipped
 from alexnet.data.pixels import ImageSet, images_in_memory
 from alexnet.data.sources import open_source
 from alexnet.errors import UserError
@@ -96,6 +96,7 @@ def open_subject(
     validation, _ = load_images(
         source.validation, place, "reading validation images", trusted=trusted
     )
+    say_skipped([*training.skipped, *validation.skipped])
     if not len(validation) or not len(training):
         raise UserError(f"{data} has no readable image to show")
     measured = evaluate_model(model, validation, 1, world)

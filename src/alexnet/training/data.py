@@ -10,17 +10,15 @@ import numpy as np
 import torch
 
 from alexnet.config import Config, DataConfig
-from alexnet.data.loading import choose_place, load_images
+from alexnet.data.loading import choose_place, load_images, say_skipped
 from alexnet.data.pixels import ImageSet
-from alexnet.data.sources import Source, open_source
+from alexnet.data.sources import NAMES, Source, open_source
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 from alexnet.files import read_json, write_text
 from alexnet.model.catalog import resolve
 from alexnet.parallel.world import World
 from alexnet.progress import say
-
-_SKIPPED_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,13 @@ def load_data(config: Config, world: World) -> Data:
     Raises:
         UserError: the data cannot be used.
     """
-    source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
+    where = config.data.source
+    if where not in NAMES and not Path(where).exists():
+        raise UserError(
+            f"the images are no longer in {where}; bring them back, or train where they are now: "
+            "alexnet train DATA --config RUN/config.json"
+        )
+    source = open_source(where, validation_fraction=config.data.validation_fraction)
     fraction = _fraction(config, source)
     size = config.data.size
     if size < (side := resolve(config.model).image_size):
@@ -134,10 +138,7 @@ def _known_statistics(source: Source, size: int) -> Statistics | None:
 def _say_what_was_left_out(source: Source, skipped: list[tuple[str, str]]) -> None:
     for note in source.notes:
         say(note)
-    for key, reason in skipped[:_SKIPPED_SHOWN]:
-        say(f"skipped {key}: {reason}")
-    if len(skipped) > _SKIPPED_SHOWN:
-        say(f"skipped {len(skipped) - _SKIPPED_SHOWN} more unreadable images")
+    say_skipped(skipped)
 
 
 def _check_readable(source: Source, train: ImageSet, validation: ImageSet) -> None:

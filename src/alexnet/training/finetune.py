@@ -50,6 +50,8 @@ def begin_with(model: Network, init: str | Path) -> list[str]:
         UserError: nothing there, or the two networks differ in more than their classes.
     """
     base = load(init)
+    if not all(tensor.isfinite().all() for tensor in base.state_dict().values()):
+        raise UserError(f"{init} has weights that are no numbers: it diverged; name another run")
     own, others = model.state_dict(), base.state_dict()
     head = f"{model.variant.weight_layers[-1]}."
     different = [
