@@ -1,6 +1,5 @@
 """What a process of this package may take of the machine, how its threads wait, what ends it."""
 
-import ctypes
 import os
 import signal
 import stat
@@ -68,6 +67,8 @@ def end_with(parent: int, number: signal.Signals) -> None:
     """Have the system send this process a signal when its parent ends, however that ends."""
     if sys.platform != "linux":
         return
+    import ctypes  # which no other command needs at its start
+
     death_signal = 1  # PR_SET_PDEATHSIG
     ctypes.CDLL(None).prctl(death_signal, number)
     if os.getppid() != parent:  # it died before the line above

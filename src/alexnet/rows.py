@@ -66,19 +66,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     *lines, _ = path.read_bytes().split(b"\n")
+    return [_row_of(line, number, path) for number, line in enumerate(lines, start=1)]
+
+
+def _row_of(line: bytes, number: int, path: Path) -> dict[str, Any]:
     try:
-        return [json.loads(line) for line in lines]
+        row: dict[str, Any] = json.loads(line)
     except ValueError:
-        number = next(n for n, line in enumerate(lines, start=1) if not _is_row(line))
         raise UserError(f"line {number} of {path} is damaged; delete that line") from None
-
-
-def _is_row(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+    return row
 
 
 def finite(value: Any) -> Any:
