@@ -26,6 +26,14 @@ def trained(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return run
 
 
+@pytest.fixture
+def unfinished(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run as it was before its result was written."""
+    run = shutil.copytree(trained, tmp_path / "unfinished")
+    (run / "result.json").unlink()
+    return run
+
+
 def call(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int = 0) -> str:
     """The standard output of a command that ends with the given code."""
     capsys.readouterr()
@@ -265,47 +273,37 @@ def test_a_damaged_file_of_a_run_is_named(
     file: str,
     damage: Callable[[str], str],
     hint: str,
-    trained: Path,
-    tmp_path: Path,
+    unfinished: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = shutil.copytree(trained, tmp_path / "run")
-    (run / "result.json").unlink()
-    path = run / file
+    path = unfinished / file
     path.write_text(damage(path.read_text() if path.exists() else ""))
-    assert hint in complaint(capsys, "train", "--resume", run)
+    assert hint in complaint(capsys, "train", "--resume", unfinished)
 
 
-def test_a_damaged_result_is_named(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = shutil.copytree(trained, tmp_path / "run")
-    (run / "result.json").write_text("{")
-    assert "result.json is damaged" in complaint(capsys, "train", "--resume", run)
+def test_a_damaged_result_is_named(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (unfinished / "result.json").write_text("{")
+    assert "result.json is damaged" in complaint(capsys, "train", "--resume", unfinished)
 
 
 def test_images_that_have_moved_are_missed_with_a_mend(
-    trained: Path, image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    unfinished: Path, image_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = shutil.copytree(trained, tmp_path / "run")
-    (run / "result.json").unlink()
-    config = run / "config.json"
+    config = unfinished / "config.json"
     config.write_text(config.read_text().replace(str(image_folder), "/no/longer/there"))
     for verb in (("train", "--resume"), ("doctor",)):
-        assert "no longer in /no/longer/there; bring" in complaint(capsys, *verb, run)
+        assert "no longer in /no/longer/there; bring" in complaint(capsys, *verb, unfinished)
 
 
 def test_best_weights_that_are_gone_are_written_anew(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    unfinished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By the next evaluation, though it may not be the best of the run."""
-    run = shutil.copytree(trained, tmp_path / "run")
-    for name in ("result.json", "weights.safetensors"):
-        (run / name).unlink()
-    config = (run / "config.json").read_text()
-    (run / "config.json").write_text(config.replace('"epochs": 2', '"epochs": 3'))
-    call(capsys, "train", "--resume", run)
-    assert (run / "weights.safetensors").exists()
+    (unfinished / "weights.safetensors").unlink()
+    config = unfinished / "config.json"
+    config.write_text(config.read_text().replace('"epochs": 2', '"epochs": 3'))
+    call(capsys, "train", "--resume", unfinished)
+    assert (unfinished / "weights.safetensors").exists()
 
 
 def test_a_closed_stderr_and_a_full_disk_behind_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
