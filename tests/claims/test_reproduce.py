@@ -169,6 +169,19 @@ def test_what_the_user_can_mend(tmp_path: Path, name: str, scale: str, message: 
         reproduce(name, scale, tmp_path)
 
 
+def test_damaged_notes_are_named(tmp_path: Path, image_folder: Path) -> None:
+    claim = CLAIMS["depth"]
+    for run in claim.plan(Setting(SCALES["smoke"], "digits"), {}):
+        path = execute._note(tmp_path / "runs", run)
+        path.parent.mkdir(parents=True)
+        path.write_text('{"top1_error": ')
+    with pytest.raises(UserError, match=r"last_errors\.json is damaged"):
+        reproduce("depth", "smoke", tmp_path, "digits")
+    (tmp_path / "data.json").write_text("")
+    with pytest.raises(UserError, match=r"data\.json is damaged"):
+        _check_same_images(tmp_path, str(image_folder))
+
+
 def test_a_run_that_cannot_be_done_names_itself(tmp_path: Path) -> None:
     claim: Claim = CLAIMS["depth"]
     setting = Setting(SCALES["smoke"], str(tmp_path / "nothing"))

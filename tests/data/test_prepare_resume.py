@@ -373,6 +373,19 @@ def test_a_shard_that_lost_its_end_is_made_again(source, undisturbed, tmp_path, 
     assert files(tmp_path / "set") == undisturbed
 
 
+@pytest.mark.parametrize("name", ["plan.json", "train-00000.json"])
+def test_a_damaged_record_is_named(source, undisturbed, tmp_path, monkeypatch, name):
+    prepare_until(source, tmp_path / "set", monkeypatch, 40)
+    record = tmp_path / "set" / ".prepare" / name
+    whole = record.read_bytes()
+    record.write_bytes(whole[:-20])
+    with pytest.raises(UserError, match=f"{name} is damaged .*restore it or delete it"):
+        prepare(source, tmp_path / "set", **OPTIONS)
+    record.write_bytes(whole)
+    prepare(source, tmp_path / "set", **OPTIONS)
+    assert files(tmp_path / "set") == undisturbed
+
+
 def test_labels_and_order_survive(source, tmp_path):
     prepare(source, tmp_path / "set", **OPTIONS)
     opened, again = open_source(str(source)), open_source(str(tmp_path / "set"))

@@ -17,7 +17,7 @@ import torch
 from alexnet.claims.claim import Claim, Measured, Run, Setting, Values
 from alexnet.config import Config
 from alexnet.errors import InterruptedRunError, UserError
-from alexnet.files import write_text
+from alexnet.files import read_json, write_text
 from alexnet.parallel.devices import visible_device
 from alexnet.process import threads_each
 from alexnet.progress import say
@@ -78,14 +78,14 @@ def read_values(folder: Folder, run: Run) -> Values | None:
     path = _note(folder, run)
     if not path.exists():
         return None
-    values: Values = json.loads(path.read_text(encoding="utf-8"))
+    values: Values = read_json(path)
     return values
 
 
 def read_all(folder: Path, runs: Iterable[Run], name: str) -> list[dict[str, Any]]:
     """A file such as "environment.json" of every run that has it."""
     paths = [directory(folder, run) / name for run in runs]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    return [read_json(path) for path in paths if path.exists()]
 
 
 def _note(folder: Folder, run: Run) -> Path:

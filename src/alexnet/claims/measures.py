@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from alexnet.claims.claim import Values
 from alexnet.config import Config, read_config
-from alexnet.data.loading import choose_place, load_images, say_skipped
+from alexnet.data.loading import open_images
 from alexnet.data.pixels import ImageSet
-from alexnet.data.sources import Source, open_source
+from alexnet.data.sources import SPLITS, Source, open_source
 from alexnet.evaluation.evaluate import average, evaluate_model
 from alexnet.evaluation.kernels import compare_columns, learned
 from alexnet.evaluation.neighbors import Vectors, features, nearest, pixels, precision
@@ -110,7 +110,7 @@ def errors_of_views(run: Path) -> Values:
     """Errors in percent with one and with ten views, weights of the last epoch."""
     model, config = last_network(run)
     world = make_world(config.train.device, config.train.precision)
-    images = load_split(config, "validation", world)
+    images = load_split(config, "val", world)
     values: Values = {}
     for views in (1, 10):
         found = evaluate_model(model, images, views, world)
@@ -123,7 +123,7 @@ def cifar_errors(run: Path) -> Values:
     """Error in percent with the run's own number of views, weights of the last epoch."""
     model, config = last_network(run)
     world = make_world(config.train.device, config.train.precision)
-    images = load_split(config, "validation", world)
+    images = load_split(config, "val", world)
     found = evaluate_model(model, images, config.evaluation.views, world)
     one_view = last_errors(run)
     return {
@@ -142,7 +142,8 @@ def errors_with_siblings(run: Path) -> Values:
     model, config = last_network(run)
     world = make_world(config.train.device, config.train.precision)
     source = _source(config)
-    images = _load(source, "test" if source.test else "validation", config, world)
+    split = "test" if source.test else "val"
+    images = _load(source, split, config, world)
     found = evaluate_model(model, images, 10, world)
     write_atomically(run / "ten-views.npy", lambda path: _save(path, found.probabilities))
     files = [
@@ -157,7 +158,7 @@ def errors_with_siblings(run: Path) -> Values:
         "averaged": len(files),
         "averaged_top1_error": 100.0 * together.top1_error,
         "averaged_top5_error": 100.0 * together.top5_error,
-        "split": "test" if source.test else "validation",
+        "split": SPLITS[split],
         "year": source.year,
     }
 
@@ -190,7 +191,7 @@ def neighbor_precision(run: Path) -> Values:
     """How many in percent of the six nearest training images are of a validation image's class."""
     model, config = last_network(run)
     world = make_world(config.train.device, config.train.precision)
-    gallery, asked = (load_split(config, split, world) for split in ("train", "validation"))
+    gallery, asked = (load_split(config, split, world) for split in ("train", "val"))
     chosen = np.linspace(0, len(asked) - 1, min(_QUERIES, len(asked))).astype(np.int64)
     side = model.variant.image_size
 
@@ -226,17 +227,13 @@ def last_network(run: Path) -> tuple[Network, Config]:
 
 
 def load_split(config: Config, split: str, world: World) -> ImageSet:
-    """The decoded images of a split of a run's data: "train" or "validation"."""
+    """The decoded images of a split of a run's data: "train", "val" or "test"."""
     return _load(_source(config), split, config, world)
 
 
 def _load(source: Source, split: str, config: Config, world: World) -> ImageSet:
-    chosen = {"train": source.train, "validation": source.validation, "test": source.test}[split]
-    assert chosen is not None  # "test" is asked for where there is one
-    place = choose_place(len(chosen), world.device, config.data.size, config.data.workers)
-    trusted = source.statistics is not None
-    images, _ = load_images(chosen, place, f"reading {split} images", trusted=trusted)
-    say_skipped(images.skipped)
+    data = config.data
+    [images] = open_images(source, [split], world.device, data.size, data.workers)
     return images
 
 

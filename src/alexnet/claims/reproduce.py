@@ -16,7 +16,7 @@ from alexnet.claims.scales import find_scale
 from alexnet.data.fingerprint import fingerprint
 from alexnet.data.sources import NAMES, open_source
 from alexnet.errors import UserError
-from alexnet.files import write_text
+from alexnet.files import read_json, write_text
 
 
 def reproduce(
@@ -101,7 +101,7 @@ def _check_same_images(out: Path, data: str) -> None:
         return
     name, now = Path(data).name, fingerprint(open_source(data))
     note = out / "data.json"
-    known = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    known = read_json(note) if note.exists() else {}
     if known.setdefault(name, now) != now:
         raise UserError(
             f"the images in {data} are not those of the same name that runs in {out} were trained "

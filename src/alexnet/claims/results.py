@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.claims.claim import Claim, Finding, Measured, Quantity, Setting
-from alexnet.files import write_text
+from alexnet.files import read_json, write_text
 
 FORMAT = "alexnet-claim-1"
 _LEFT_OUT = ("curve",)  # of single runs: long, and in their metrics.jsonl
@@ -61,7 +61,7 @@ def write_result(
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """Every result file in a folder, by name."""
-    documents = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
+    documents = [read_json(path) for path in sorted(folder.glob("*.json"))]
     return [document for document in documents if document.get("format") == FORMAT]
 
 

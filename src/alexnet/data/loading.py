@@ -16,7 +16,7 @@ from alexnet.data.pixels import (
     empty_store,
 )
 from alexnet.data.rooms import Rooms
-from alexnet.data.sources import Split
+from alexnet.data.sources import SPLITS, Source, Split
 from alexnet.data.sums import Sums, sum_images
 from alexnet.errors import UserError
 from alexnet.parallel.memory import device_budget, host_budget
@@ -111,6 +111,34 @@ def load_images(
         for _ in images:  # where no sums are wanted, nobody has read them yet
             pass
     return reading.result(), sums
+
+
+def open_images(
+    source: Source, names: Sequence[str], device: torch.device, size: int, workers: int
+) -> list[ImageSet]:
+    """Splits to measure on or to show, in the fastest place in which all of them fit.
+
+    Images that cannot be read are named and left out.
+
+    Args:
+        source: of the images.
+        names: of the splits, of SPLITS.
+        device: that computes.
+        size: side of the stored squares in pixels.
+        workers: threads that decode.
+
+    Raises:
+        UserError: there is no such split, or the memory is not there.
+    """
+    splits = [source.split(name) for name in names]
+    place = choose_place(sum(len(split) for split in splits), device, size, workers)
+    trusted = source.statistics is not None
+    opened = [
+        load_images(split, place, f"reading {SPLITS[name]} images", trusted=trusted)[0]
+        for name, split in zip(names, splits, strict=True)
+    ]
+    say_skipped([skipped for images in opened for skipped in images.skipped])
+    return opened
 
 
 def say_skipped(skipped: Sequence[tuple[str, str]]) -> None:

@@ -20,7 +20,13 @@ from alexnet.data.prepared import STATE
 from alexnet.data.shards import Shard
 from alexnet.data.sums import Sums
 from alexnet.errors import UserError
-from alexnet.files import CannotWriteError, remove_leftovers, write_atomically, write_text
+from alexnet.files import (
+    CannotWriteError,
+    read_json,
+    remove_leftovers,
+    write_atomically,
+    write_text,
+)
 
 _PLAN = "plan.json"
 
@@ -91,7 +97,7 @@ def claimed(out: Path, plan: dict[str, Any]) -> Iterator[None]:
 def begun_plan(out: Path) -> dict[str, Any] | None:
     """The plan of the work in `out`, if it has begun."""
     try:
-        plan: dict[str, Any] = json.loads((out / STATE / _PLAN).read_text(encoding="utf-8"))
+        plan: dict[str, Any] = read_json(out / STATE / _PLAN)
     except FileNotFoundError:
         return None
     return plan
@@ -116,7 +122,7 @@ def load(out: Path, part: Part) -> Done | None:
     record = _record(out, part)
     if not record.is_file() or not (out / part.file).is_file():
         return None
-    document = json.loads(record.read_text(encoding="utf-8"))
+    document = read_json(record)
     shard = Shard(**document["shard"])
     if (out / part.file).stat().st_size != shard.bytes:
         return None
@@ -154,7 +160,7 @@ def once(out: Path, name: str, look: Callable[[], list[str]]) -> list[str]:
     note = out / STATE / f"{name}.json"
     if not note.is_file():
         write_text(note, json.dumps(look()))
-    found: list[str] = json.loads(note.read_text(encoding="utf-8"))
+    found: list[str] = read_json(note)
     return found
 
 

@@ -18,6 +18,9 @@ NAMES = ("digits", "cifar10")
 KINDS = ("auto", "folder", "ilsvrc2010", "ilsvrc2012", "cifar10", "parquet", "csv")
 """What a path can be read as; "auto" looks at what is there."""
 
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+"""The splits as commands call them, and in words."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -59,6 +62,19 @@ class Source:
     year: int | None = None  # of ILSVRC: the classes and their order depend on it
     statistics: Statistics | None = None  # of the training split, where they are known already
     validation_fraction: float | None = None  # that was asked for when a prepared set was made
+
+    def split(self, name: str) -> Split:
+        """The split that commands call so, one of SPLITS.
+
+        Raises:
+            UserError: there is none.
+        """
+        splits = dict(zip(SPLITS, (self.train, self.validation, self.test), strict=True))
+        chosen = splits.get(name)
+        if chosen is None:
+            there = [name for name, split in splits.items() if split is not None]
+            raise UserError(unknown(f"split of {self.name}:", name, there))
+        return chosen
 
 
 def as_text(name: str) -> str:

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from alexnet.config import DataConfig
 from alexnet.data.augment import center_view, nine_views, ten_views
-from alexnet.data.loading import choose_place, load_images, say_skipped
+from alexnet.data.loading import open_images
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
@@ -24,7 +24,6 @@ from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.world import World, make_world
 from alexnet.progress import Meter
 from alexnet.rows import finite
-from alexnet.suggest import unknown
 
 _VIEWS = {1: center_view, 9: nine_views, 10: ten_views}
 
@@ -106,7 +105,8 @@ def evaluate(
     source = match_classes(_held_out_alike(data, models), models[0].classes)
     world = make_world(device)
     with failing_clearly(world):
-        images = _open_images(source, split, world, models[0].stored_size)
+        size, workers = models[0].stored_size, DataConfig.workers
+        [images] = open_images(source, [split], world.device, size, workers)
         for model in models:
             use_fastest_forms(model, world)
         return average([evaluate_model(m, images, views, world, batch_size) for m in models])
@@ -127,20 +127,6 @@ def _held_out_alike(data: str, models: Sequence[Network]) -> Source:
             "what they were trained on; evaluate them one at a time"
         )
     return source
-
-
-def _open_images(source: Source, split: str, world: World, size: int) -> ImageSet:
-    """The images of a split where they fit; those that cannot be read are named and left out."""
-    splits = {"train": source.train, "val": source.validation, "test": source.test}
-    chosen = splits.get(split)
-    if chosen is None:
-        there = [name for name, images in splits.items() if images is not None]
-        raise UserError(unknown(f"split of {source.name}:", split, there))
-    place = choose_place(len(chosen), world.device, size, DataConfig.workers)
-    trusted = source.statistics is not None
-    images, _ = load_images(chosen, place, f"reading {source.name}", trusted=trusted)
-    say_skipped(images.skipped)
-    return images
 
 
 def match_classes(source: Source, classes: Sequence[str]) -> Source:

@@ -12,6 +12,7 @@ from alexnet.data.pixels import ImageSet
 from alexnet.evaluation.evaluate import Evaluation
 from alexnet.evaluation.metrics import wilson_interval
 from alexnet.evaluation.report import Mistake, ReportInput, write_report
+from alexnet.files import read_json
 from alexnet.model.build import Network
 
 _MISTAKES_SHOWN = 24
@@ -30,7 +31,7 @@ def write_run_report(
     Raises:
         CannotWriteError: the disk is full or the place not writable.
     """
-    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    environment = read_json(run / "environment.json")
     report = ReportInput(
         title=run.name,
         config=json.loads(config.to_json()),
@@ -92,5 +93,5 @@ def _choice_of_weights(metrics: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _notes(run: Path) -> list[str]:
-    data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    data = read_json(run / "data.json")
     return [*data["notes"], *(f"skipped {key}: {reason}" for key, reason in data["skipped"])]

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from alexnet.config import DataConfig
 from alexnet.data.augment import center_view
 from alexnet.data.encoded import read_encoded
 from alexnet.data.images import BadImage, load_square
-from alexnet.data.loading import choose_place, load_images, say_skipped
+from alexnet.data.loading import open_images
 from alexnet.data.pixels import ImageSet, images_in_memory
 from alexnet.data.sources import open_source
 from alexnet.errors import UserError
@@ -22,8 +23,6 @@ from alexnet.model.build import Network
 from alexnet.model.weights import load
 from alexnet.parallel.world import World, make_world
 from alexnet.suggest import unknown
-
-_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -88,15 +87,9 @@ def open_subject(
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fraction = float(model.training_data.get("validation_fraction", 0.2))
     source = match_classes(open_source(data, validation_fraction=fraction), model.classes)
-    place = choose_place(
-        len(source.train) + len(source.validation), world.device, model.stored_size, _WORKERS
+    training, validation = open_images(
+        source, ["train", "val"], world.device, model.stored_size, DataConfig.workers
     )
-    trusted = source.statistics is not None
-    training, _ = load_images(source.train, place, "reading training images", trusted=trusted)
-    validation, _ = load_images(
-        source.validation, place, "reading validation images", trusted=trusted
-    )
-    say_skipped([*training.skipped, *validation.skipped])
     if not len(validation) or not len(training):
         raise UserError(f"{data} has no readable image to show")
     measured = evaluate_model(model, validation, 1, world)
