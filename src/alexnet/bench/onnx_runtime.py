@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from alexnet.bench.best import Way, fastest
 from alexnet.bench.turns import synthetic_batch
-from alexnet.model.network import AlexNet, LocalResponseNorm
+from alexnet.model.network import AlexNet
+from alexnet.model.normalization import LocalResponseNorm
 from alexnet.parallel.world import World
 from alexnet.progress import say
 

@@ -37,7 +37,8 @@ from alexnet.model.cifar_variants import (
     CifarVariant,
     cifar_layer_table,
 )
-from alexnet.model.network import FullyConnected, LocalResponseNorm
+from alexnet.model.network import FullyConnected
+from alexnet.model.normalization import LocalResponseNorm
 from alexnet.model.pixels import ACTIVATIONS, PixelNetwork
 from alexnet.ops import local_convolution, same_map_norm
 from alexnet.suggest import unknown

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from alexnet.draws import Purpose, words
 from alexnet.errors import UserError
@@ -40,21 +41,17 @@ from alexnet.model.layers import (
     overhang,
     paddings,
 )
+from alexnet.model.normalization import LocalResponseNorm, SameMapNorm
 from alexnet.model.pixels import ACTIVATIONS, PixelNetwork
 from alexnet.model.segments import fused_stage, segments
-from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Normalization, Variant
-from alexnet.ops import (
-    convolution,
-    dropout_mask,
-    local_response_norm,
-    narrow,
-    run_stage,
-    same_map_norm,
-)
+from alexnet.model.variants import VARIANTS, WEIGHT_LAYERS, Variant
+from alexnet.ops import convolution, dropout_mask, narrow, run_stage
 from alexnet.suggest import unknown
 
 # Mean of the training images per channel, RGB (cuda-convnet2, make-data/input_meta).
 IMAGENET_MEAN = (127.305, 119.715, 104.913)
+# What torch has in each module.
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class AlexNet(PixelNetwork):
@@ -170,8 +167,12 @@ class AlexNet(PixelNetwork):
         keys = self._keys(images, keys)
         x = self._first_input(images)
         for names in self._segments:
-            stage = fused_stage(self.variant, names)
-            x = self._stage(names[0], x, keys) if stage is None else run_stage(x, stage)
+            stage = fused_stage([self.get_submodule(name) for name in names])
+            if stage is not None:
+                x = run_stage(x, stage)
+                continue
+            for name in names:
+                x = self._stage(name, x, keys)
         return x
 
     def activations(self, images: Tensor, keys: Tensor | None = None) -> OrderedDict[str, Tensor]:
@@ -201,7 +202,10 @@ class AlexNet(PixelNetwork):
 
     def _is_watched(self) -> bool:
         """Whether somebody hooked a stage: then each stage must run by itself."""
-        return any(stage._forward_hooks or stage._forward_pre_hooks for stage in self.children())
+        everywhere = _has_any_global_hook()  # type: ignore[no-untyped-call]
+        return bool(everywhere) or any(
+            getattr(stage, hooks) for stage in self.children() for hooks in _HOOKS
+        )
 
 
 class Convolution(nn.Conv2d):
@@ -253,28 +257,6 @@ class ColumnsConnected(nn.Linear):
         weight = self.weight.view(self.columns, -1, self.in_features)  # (columns, units, inputs)
         products = torch.bmm(by_column, weight.transpose(1, 2))  # (columns, N, units each)
         return products.transpose(0, 1).flatten(1) + self.bias
-
-
-class LocalResponseNorm(nn.Module):
-    """Section 3.3, inside each column."""
-
-    def __init__(self, constants: Normalization, columns: int) -> None:
-        super().__init__()
-        self.constants = constants
-        self.columns = columns if constants.inside_column else 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same."""
-        c = self.constants
-        return local_response_norm(x, c.size, c.alpha, c.beta, c.k, c.divide_alpha, self.columns)
-
-
-class SameMapNorm(nn.Module):
-    """The authors' additional normalisation after norm2 (layers-145.cfg, cnorm2a)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same."""
-        return same_map_norm(x)
 
 
 class Dropout(nn.Module):

@@ -1,11 +1,16 @@
-"""Which stages of a variant run as one operation, and what that operation is."""
+"""Which stages of a network run as one operation, and what that operation is."""
 
-from functools import cache
+from collections.abc import Sequence
+from itertools import pairwise
 
+from torch import nn
+
+from alexnet.model.normalization import LocalResponseNorm
 from alexnet.model.variants import Variant
 from alexnet.ops.parts import Stage
 
-_PARTS = ("relu", "norm", "pool")  # what `alexnet.ops.Stage` does, in its order
+_NAMES = ("relu", "norm", "pool")  # what `alexnet.ops.Stage` does, in its order
+_MODULES = (nn.ReLU, LocalResponseNorm, nn.MaxPool2d)
 
 
 def segments(variant: Variant) -> tuple[tuple[str, ...], ...]:
@@ -21,29 +26,52 @@ def segments(variant: Variant) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names) for names in grouped)
 
 
-@cache
-def fused_stage(variant: Variant, names: tuple[str, ...]) -> Stage | None:
-    """One operation for these stages, or None where they are one that runs by itself."""
-    if len(names) == 1:
+def fused_stage(modules: Sequence[nn.Module]) -> Stage | None:
+    """One operation for these stages, or None where they run by themselves.
+
+    They are asked themselves, not the variant: a user may have put other modules in their places.
+    """
+    kinds = [type(module) for module in modules]
+    if len(kinds) == 1 or not all(kind in _MODULES for kind in kinds):
         return None
-    constants = variant.normalization
-    parts = {_PARTS[part] for name in names if (part := _part(variant, name)) is not None}
-    return Stage(
-        relu="relu" in parts,
-        size=constants.size if "norm" in parts else 0,
-        alpha=constants.alpha / constants.size if constants.divide_alpha else constants.alpha,
-        beta=constants.beta,
-        k=constants.k,
-        columns=variant.columns if constants.inside_column else 1,
-        window=variant.pooling_window if "pool" in parts else 0,
-        stride=variant.pooling_stride,
-        ceil_mode=variant.pooling_overhang,
-    )
+    if any(_MODULES.index(a) >= _MODULES.index(b) for a, b in pairwise(kinds)):
+        return None
+    parts: dict[str, float] = {"relu": nn.ReLU in kinds}
+    for module in modules:
+        if isinstance(module, LocalResponseNorm):
+            parts |= _normalization(module)
+        if isinstance(module, nn.MaxPool2d):
+            if not _is_plain(module):
+                return None
+            parts |= _pooling(module)
+    return Stage(**parts)  # type: ignore[arg-type]
+
+
+def _normalization(module: LocalResponseNorm) -> dict[str, float]:
+    c = module.constants
+    alpha = c.alpha / c.size if c.divide_alpha else c.alpha
+    return {"size": c.size, "alpha": alpha, "beta": c.beta, "k": c.k, "columns": module.columns}
+
+
+def _is_plain(pooling: nn.MaxPool2d) -> bool:
+    """Whether its windows are squares without padding or gaps."""
+    squares = isinstance(pooling.kernel_size, int) and isinstance(pooling.stride, int)
+    return squares and (pooling.padding, pooling.dilation) == (0, 1) and not pooling.return_indices
+
+
+def _pooling(module: nn.MaxPool2d) -> dict[str, float]:
+    assert isinstance(module.kernel_size, int)
+    assert isinstance(module.stride, int)
+    return {
+        "window": module.kernel_size,
+        "stride": module.stride,
+        "ceil_mode": module.ceil_mode,
+    }
 
 
 def _part(variant: Variant, name: str) -> int | None:
     """Place of a stage in `Stage`; None for one that is no part of it."""
     kind = name.rstrip("0123456789")
-    if kind not in _PARTS or (kind == "relu" and variant.activation != "relu"):
+    if kind not in _NAMES or (kind == "relu" and variant.activation != "relu"):
         return None
-    return _PARTS.index(kind)
+    return _NAMES.index(kind)
