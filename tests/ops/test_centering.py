@@ -65,6 +65,23 @@ def test_images_that_are_learnt_get_their_gradient(monkeypatch: pytest.MonkeyPat
     torch.testing.assert_close(images.grad, 2 * (images.detach() - MEAN))
 
 
+def test_a_mean_that_is_learnt_gets_its_gradient() -> None:
+    mean = MEAN.clone().requires_grad_()
+    centered(pixels(torch.float32), mean, overhang=3).sum().backward()
+    assert mean.grad is not None
+    assert torch.equal(mean.grad, torch.full_like(MEAN, -3.0))
+
+
+def test_a_mean_for_each_channel_is_spread() -> None:
+    images, mean = pixels(torch.uint8), MEAN[:, :1, :1]
+    assert torch.equal(centered(images, mean), images.float() - mean)
+
+
+def test_a_mean_on_another_device_is_refused_by_torch() -> None:
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        centered(pixels(torch.uint8), MEAN.to("meta")).sum().item()
+
+
 def test_no_images_and_no_numbers() -> None:
     empty = torch.empty(0, 7, 5, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
     assert centered(empty, MEAN, 3).shape == (0, 3, 10, 8)

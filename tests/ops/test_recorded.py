@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from alexnet import AlexNet
+from alexnet.model.changes import resized
+from alexnet.model.variants import VARIANTS
 from alexnet.ops import Stage, gpu, local_response_norm, run_stage
 from alexnet.ops.eager import is_eager
 
@@ -62,9 +66,10 @@ def test_fake_tensors_have_shapes_alone(dtype: torch.dtype) -> None:
     assert Stages()(faked).shape == (2, 8, 4, 4)  # also where the mode has ended
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @TYPES
-def test_transforms_go_through(dtype: torch.dtype) -> None:
-    x, stages = some(dtype), Stages()
+def test_transforms_go_through(dtype: torch.dtype, layout: torch.memory_format) -> None:
+    x, stages = some(dtype).contiguous(memory_format=layout), Stages()
     expected = stages(x)
     each = torch.func.vmap(lambda image: stages(image[None])[0])(x)
     torch.testing.assert_close(each, expected, rtol=1e-5, atol=1e-5)
@@ -77,6 +82,36 @@ def test_transforms_go_through(dtype: torch.dtype) -> None:
         warnings.simplefilter("ignore")  # torch's own jvp uses its deprecated torch.jit
         _, change = torch.func.jvp(lambda x: stages(x).sum(), (x,), (along,))
     torch.testing.assert_close(change, gradient.sum(), rtol=1e-4, atol=1e-3)
+
+
+def test_a_network_can_be_transformed() -> None:
+    """Over images as the feed gives them, and over the weights of several networks at once."""
+    models = [AlexNet(resized(VARIANTS["paper"], 0.03125), 3, seed=seed).eval() for seed in (0, 1)]
+    models = [model.to(memory_format=torch.channels_last) for model in models]
+    images = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    images = images.contiguous(memory_format=torch.channels_last)
+    expected = torch.stack([model(images) for model in models])
+    weights, buffers = torch.func.stack_module_state(models)  # type: ignore[arg-type]
+
+    def answer(weights: Any, buffers: Any) -> Any:
+        return torch.func.functional_call(models[0], (weights, buffers), (images,))
+
+    together = torch.func.vmap(answer)(weights, buffers)
+    torch.testing.assert_close(together, expected, rtol=1e-4, atol=1e-4)
+    apart = torch.func.vmap(lambda image: models[0](image[None])[0])(images)
+    torch.testing.assert_close(apart, expected[0], rtol=1e-4, atol=1e-4)
+
+
+@TYPES
+def test_forward_differentiation_is_the_backward_one(dtype: torch.dtype) -> None:
+    stages = Stages()
+    x = some(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    (gradient,) = torch.autograd.grad(stages(x).sum(), x)
+    with forward_ad.dual_level(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch loads its deprecated torch.jit
+        dual = forward_ad.make_dual(x.detach(), torch.ones_like(x))
+        tangent = forward_ad.unpack_dual(stages(dual).sum()).tangent
+    torch.testing.assert_close(tangent, gradient.sum(), rtol=1e-4, atol=1e-3)
 
 
 def test_a_dispatch_mode_sees_every_operation() -> None:

@@ -40,13 +40,14 @@ def _type_of_products(images: Tensor, mean: Tensor) -> torch.dtype:
 
 def _is_native_for(images: Tensor, mean: Tensor, dtype: torch.dtype) -> bool:
     return (
-        images.device.type == "cpu"
+        is_eager(images)  # first, for transformed tensors cannot be asked all of this
+        and images.device.type == mean.device.type == "cpu"
+        and mean.shape == images.shape[1:]
         and images.dtype in _PIXELS
         and mean.dtype == torch.float32
         and dtype in _PRODUCTS
-        and not (torch.is_grad_enabled() and images.requires_grad)
+        and not (torch.is_grad_enabled() and (images.requires_grad or mean.requires_grad))
         and images.is_contiguous(memory_format=torch.channels_last)
-        and is_eager(images)
         and library("center", threads=True) is not None
     )
 

@@ -32,13 +32,13 @@ class _Stage(ctypes.Structure):
 def is_native_for(x: Tensor, window: int = 0) -> bool:
     """Whether `native_stage` can take these activations."""
     return (
-        x.device.type == "cpu"
+        is_eager(x)  # first, for transformed tensors cannot be asked all of this
+        and x.device.type == "cpu"
         and x.dtype in _TYPES
         and x.ndim == 4
         and x.numel() > 0
         and window <= _LARGEST_WINDOW
         and (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last))
-        and is_eager(x)
         and library("stage", threads=True) is not None
     )
 
