@@ -8,7 +8,13 @@ from pathlib import Path
 
 import click
 
-from alexnet.errors import InterruptedRunError, PartnerLostError, UserError, within_memory
+from alexnet.errors import (
+    InterruptedRunError,
+    PartnerLostError,
+    SaidAlreadyError,
+    UserError,
+    within_memory,
+)
 from alexnet.process import interrupt, set_up_process, signals_to_stop
 from alexnet.progress import complain
 from alexnet.verbs import verbs
@@ -45,7 +51,10 @@ def run(arguments: list[str], debug: bool = False) -> int:
         if debug:
             raise
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        return _complain(" ".join(text.split()), _USER_ERROR)
+        code = _complain(" ".join(text.split()), _USER_ERROR)
+        if not isinstance(error, SaidAlreadyError):
+            _end_partners()
+        return code
     except PartnerLostError as lost:
         return _complain(str(lost), _PARTNER_LOST)
     except InterruptedRunError as stopped:
@@ -65,8 +74,21 @@ def run(arguments: list[str], debug: bool = False) -> int:
 
 
 def _complain(line: str, code: int) -> int:
+    """Say why this process ends; torchrun's signal to one that is ending is no news."""
+    if "RANK" in os.environ:
+        for number in signals_to_stop():
+            signal.signal(number, signal.SIG_IGN)
     complain(line)
     return code
+
+
+def _end_partners() -> None:
+    """No restart by torchrun mends a mistake, also one found before the processes have met."""
+    if "RANK" in os.environ:
+        from alexnet.parallel.world import forbid_restart, may_be_restarted, started_size
+
+        if started_size() > 1 and may_be_restarted():
+            forbid_restart()
 
 
 def _end_on_signals() -> None:

@@ -30,6 +30,10 @@ class PartnerLostError(Exception):
     """
 
 
+class ProcessesLostError(UserError):
+    """Processes of a run have ended again and again; what it saved is there to go on from."""
+
+
 class SaidAlreadyError(UserError):
     """A user's error that another process has printed; this one ends in silence."""
 

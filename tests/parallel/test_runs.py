@@ -15,6 +15,8 @@ import pytest
 from safetensors.torch import load_file
 from workers import command_line, stop
 
+from alexnet import cli
+from alexnet.process import signals_to_stop
 from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
 from runs import TINY, assert_same_run, finish
@@ -266,6 +268,37 @@ def test_mistakes_are_said_once_and_not_tried_again(image_folder: Path, tmp_path
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("alexnet:") == 1, done.stderr
     assert "one column" in done.stderr.splitlines()[-1]
+
+
+def test_mistakes_are_said_before_processes_are_started(
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("alexnet.parallel.launch.launch", pytest.fail)
+    run = new_run(image_folder, tmp_path / "run", "train.device=cuda")
+    for folder, said in ((run, "sees no CUDA device"), (tmp_path / "none", "is not a run")):
+        assert cli.run(["train", "--resume", str(folder), "--devices", "2"]) == 2
+        assert said in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_mistakes_that_processes_find_before_they_meet_end_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("TORCHELASTIC_MAX_RESTARTS", "3")):
+        monkeypatch.setenv(name, value)
+    ended: list[bool] = []
+    monkeypatch.setattr("alexnet.parallel.world.forbid_restart", lambda: ended.append(True))
+    handlers = {number: signal.getsignal(number) for number in signals_to_stop()}
+    try:
+        assert cli.run(["train", "--resume", str(tmp_path / "none")]) == 2
+        assert all(signal.getsignal(number) == signal.SIG_IGN for number in handlers)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert ended == [True]
 
 
 def test_evaluation_is_sharded(undisturbed: Path, image_folder: Path, tmp_path: Path) -> None:

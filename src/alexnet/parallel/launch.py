@@ -6,6 +6,7 @@ function in a world of their own.
 
 import logging
 import os
+import shlex
 import signal
 import uuid
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.run import parse_args
 from torch.distributed.run import run as run_torchrun
 
-from alexnet.errors import InterruptedRunError, SaidAlreadyError, UserError
+from alexnet.errors import InterruptedRunError, ProcessesLostError, SaidAlreadyError, UserError
 from alexnet.parallel.world import started_size
 from alexnet.process import threads_each
 from alexnet.progress import say
@@ -48,7 +49,8 @@ def launch(arguments: Sequence[str], devices: int) -> None:
             )
         )
     except ChildFailedError as error:
-        raise _explanation(list(error.failures.values())) from error
+        again = shlex.join(["alexnet", *arguments, "--devices", str(devices)])
+        raise _explanation(list(error.failures.values()), again) from error
     except SignalException as error:
         if error.sigval == signal.SIGQUIT:  # from a process that said what the user must mend
             raise SaidAlreadyError from error
@@ -82,8 +84,8 @@ def run_together(function: Callable[..., T], processes: int, *arguments: Any) ->
     return results[0]
 
 
-def _explanation(failures: list[ProcessFailure]) -> Exception:
-    """What to say of processes that ended too often."""
+def _explanation(failures: list[ProcessFailure], again: str) -> Exception:
+    """What to say of processes that ended too often; `again` is the command that goes on."""
     if any(failure.exitcode == 130 for failure in failures):
         return InterruptedRunError()
     if any(failure.exitcode == 2 for failure in failures):
@@ -96,9 +98,9 @@ def _explanation(failures: list[ProcessFailure]) -> Exception:
         if first.exitcode < 0
         else f"ended with code {first.exitcode}"
     )
-    return UserError(
+    return ProcessesLostError(
         f"process {first.local_rank} {how} and {_RESTARTS} restarts did not help; continue from "
-        "the last checkpoint with: alexnet train --resume RUN"
+        f"what was saved with: {again}"
     )
 
 

@@ -113,13 +113,7 @@ def make_world(
         UserError: CUDA asked for and not available.
         PartnerLostError: other processes did not come.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "--device cuda: this installation of torch sees no CUDA device; "
-            "use --device cpu, or install a CUDA build of torch and check the driver"
-        )
+    device = find_device(device)
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "fp32"
     if device == "cpu":
@@ -129,6 +123,22 @@ def make_world(
     if started_size() == 1:
         return World(0, 1, torch.device(device), precision)
     return _join(device, precision, timeout_seconds)
+
+
+def find_device(wanted: str) -> str:
+    """The kind of device, cpu or cuda, that is asked for, or the best with "auto".
+
+    Raises:
+        UserError: CUDA asked for and not available.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "--device cuda: this installation of torch sees no CUDA device; "
+            "use --device cpu, or install a CUDA build of torch and check the driver"
+        )
+    return wanted
 
 
 def has_bf16(device: str) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alexnet.config import Config
+from alexnet.config import Config, read_config
 from alexnet.data.folders import HELD_OUT
 from alexnet.data.prepared import holds_prepared
 from alexnet.data.sources import NAMES, as_text, check_name
-from alexnet.errors import UserError
+from alexnet.errors import ProcessesLostError, UserError
 from alexnet.files import CannotWriteError, remove_leftovers, write_text
 from alexnet.parallel.world import starts
 from alexnet.rows import read_rows
@@ -28,21 +28,26 @@ def create_run(config: Config, out: Path | None) -> Path:
         before = _run_before_restart(config, out)
         if before:
             return before
-    if out is None:
-        out = _numbered(Path("runs") / _name(config))
-    check_name(out)
-    check_apart(config.data.source, out)
-    for half_written in out.glob(".config.json.*.part"):
-        half_written.unlink()  # by a process that was killed here
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        hint = f"continue it with --resume {out}, or " if (out / "config.json").exists() else ""
-        raise UserError(f"{out} exists already; {hint}choose another --out")
+    wanted = out or Path("runs") / _name(config)
+    check_name(wanted)
+    check_apart(config.data.source, wanted)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        run = _made_empty(wanted) if out else _made_numbered(wanted)
     except OSError as error:
-        raise UserError(f"cannot make the run directory {out}: {error.strerror}") from None
-    write_text(out / "config.json", config.to_json())
-    return out
+        raise UserError(f"cannot make the run directory {wanted}: {error.strerror}") from None
+    write_text(run / "config.json", config.to_json())
+    return run
+
+
+def config_of(run: Path) -> Config:
+    """The configuration of a run.
+
+    Raises:
+        UserError: it is none, or its configuration is damaged.
+    """
+    if not (run / "config.json").exists():
+        raise UserError(f"{run} is not a run: it holds no config.json")
+    return read_config(run / "config.json")
 
 
 @contextmanager
@@ -53,10 +58,11 @@ def gone_unless_begun(run: Path) -> Iterator[None]:
     """
     try:
         yield
-    except CannotWriteError:
+    except (CannotWriteError, ProcessesLostError):
         raise
     except UserError:
-        if not read_rows(run / "metrics.jsonl") and not checkpoints(run / "checkpoints"):
+        begun = read_rows(run / "metrics.jsonl") or checkpoints(run / "checkpoints")
+        if not begun and _is_free(run):
             shutil.rmtree(run, ignore_errors=True)
         raise
 
@@ -87,6 +93,15 @@ def sole_use(run: Path) -> Iterator[None]:
         yield
 
 
+def _is_free(run: Path) -> bool:
+    """Whether no process is training the run."""
+    try:
+        with sole_use(run):
+            return True
+    except (UserError, OSError):
+        return False
+
+
 def _run_before_restart(config: Config, out: Path | None) -> Path | None:
     """The run that these processes trained before torchrun started them again."""
     candidates = (
@@ -95,7 +110,8 @@ def _run_before_restart(config: Config, out: Path | None) -> Path | None:
     for run in reversed(candidates):
         path = run / "config.json"
         unfinished = path.exists() and not (run / "result.json").exists()
-        if unfinished and path.read_text(encoding="utf-8") == config.to_json():
+        same = unfinished and path.read_text(encoding="utf-8") == config.to_json()
+        if same and _is_free(run):  # another one is of processes that were started beside these
             return run
     return None
 
@@ -109,9 +125,28 @@ def _created(run: Path) -> float:
     return run.stat().st_mtime
 
 
-def _numbered(path: Path) -> Path:
+def _made_empty(out: Path) -> Path:
+    """The directory that was asked for.
+
+    Raises:
+        UserError: something is there.
+    """
+    for half_written in out.glob(".config.json.*.part"):
+        half_written.unlink()  # by a process that was killed here
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        hint = f"continue it with --resume {out}, or " if (out / "config.json").exists() else ""
+        raise UserError(f"{out} exists already; {hint}choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _made_numbered(path: Path) -> Path:
+    """The first of path, path-2, path-3, … that nobody has made, also not at this moment."""
     number, candidate = 1, path
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+    while True:
+        try:
+            candidate.mkdir(parents=True)
+            return candidate
+        except FileExistsError:
+            number += 1
+            candidate = path.with_name(f"{path.name}-{number}")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.config import Config, from_json, read_config
+from alexnet.config import Config, from_json
 from alexnet.data.batches import TrainingFeed
 from alexnet.errors import (
     CannotLearnError,
@@ -37,7 +37,7 @@ from alexnet.rows import RowLog, read_rows
 from alexnet.training.checkpoint import Position, load_checkpoint
 from alexnet.training.choices import resolve_config
 from alexnet.training.data import Data, check_same_data, load_data
-from alexnet.training.directory import create_run, gone_unless_begun, sole_use
+from alexnet.training.directory import config_of, create_run, gone_unless_begun, sole_use
 from alexnet.training.finetune import freeze, start_weights
 from alexnet.training.loop import (
     State,
@@ -109,9 +109,7 @@ def resume(
         UserError, InterruptedRunError: as for `train`.
     """
     run = Path(run)
-    if not (run / "config.json").exists():
-        raise UserError(f"{run} is not a run: it holds no config.json")
-    config = read_config(run / "config.json")
+    config = config_of(run)
     world = _world(config)
     with failing_clearly(world):
         return _continue(run, config, world, layout, enough)
@@ -162,7 +160,7 @@ def take_on(run: Path, epochs: float, data: Data | None = None) -> Data:
         UserError, InterruptedRunError: as for `train`.
     """
     with sole_use(run):
-        config = read_config(run / "config.json")
+        config = config_of(run)
         world = _world(config)
         data = data or load_data(config, world)
         if not (run / "result.json").exists():

@@ -112,7 +112,10 @@ def _train_run(run: Path, devices: int | None, layout: str, as_json: bool) -> No
     """Train a run that exists, here or in processes of their own."""
     if devices and devices > 1:
         from alexnet.parallel.launch import launch
+        from alexnet.parallel.world import find_device
+        from alexnet.training.directory import config_of
 
+        find_device(config_of(run).train.device)  # a mistake is said here, not by each process
         options = ["--layout", layout, *(["--json"] if as_json else [])]
         return launch(["train", "--resume", str(run), *options], devices)
     from alexnet.training.run import resume
