@@ -77,7 +77,12 @@ def read_json(path: Path) -> Any:
 
 
 def cache_folder() -> Path:
-    """Where downloads and what can be made again are kept: ALEXNET_CACHE, or the user's cache."""
+    """Where downloads and what can be made again are kept: ALEXNET_CACHE, or the user's cache.
+
+    Raises:
+        UserError: there is no home, and somebody else has made the folder in its place; what is
+            compiled there would be run.
+    """
     named = os.environ.get("ALEXNET_CACHE")
     if named:
         return Path(named).expanduser()
@@ -85,7 +90,10 @@ def cache_folder() -> Path:
     try:
         return (Path(base) if base else Path.home() / ".cache") / "alexnet"
     except RuntimeError:  # a user without a home, as in some containers
-        return Path(tempfile.gettempdir()) / f"alexnet-{os.getuid()}"
+        folder = Path(tempfile.gettempdir()) / f"alexnet-{os.getuid()}"
+    if folder.exists() and folder.stat().st_uid != os.getuid():
+        raise UserError(f"{folder} is another user's; set ALEXNET_CACHE to a folder of yours")
+    return folder
 
 
 def remove_leftovers(folder: Path) -> None:

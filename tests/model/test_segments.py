@@ -67,6 +67,17 @@ def test_forward_is_the_last_of_the_activations(name: str, training: bool) -> No
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()))
 
 
+@pytest.mark.parametrize("name", ["paper", "no-exchange"])
+@pytest.mark.parametrize("training", [False, True])
+def test_no_images_have_no_answers(name: str, training: bool) -> None:
+    model = AlexNet(resized(VARIANTS[name], 0.125), num_classes=3).train(training)
+    logits = model(torch.zeros(0, 3, 224, 224))
+    assert logits.shape == (0, 3)
+    logits.sum().backward()
+    assert model.conv1.weight.grad is not None
+    assert not model.conv1.weight.grad.any()
+
+
 def narrow_model() -> AlexNet:
     return AlexNet(resized(VARIANTS["paper"], 0.125), num_classes=3).eval()
 

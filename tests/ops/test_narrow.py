@@ -1,5 +1,7 @@
 """Gradients that stay bfloat16: the same update as torch's, and nothing else changes."""
 
+import io
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -100,6 +102,19 @@ def test_an_old_graph_is_not_used_after_the_update() -> None:
     momentum_update(weight, torch.zeros(5, 8), torch.randn(5, 8).to(BF16), 0.1, 0.9, 0.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+def test_the_copy_is_not_saved_along() -> None:
+    weight = nn.Parameter(torch.randn(50, 40))
+    assert allow_narrow_gradient(weight)
+    sizes = []
+    for _ in range(2):
+        file = io.BytesIO()
+        torch.save(weight, file)
+        sizes.append(len(file.getvalue()))
+        with bf16():
+            F.linear(torch.randn(4, 40), narrow(weight))
+    assert sizes[0] == sizes[1]
 
 
 def test_a_training_is_the_same_as_with_wide_gradients() -> None:

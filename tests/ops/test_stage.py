@@ -152,6 +152,14 @@ def test_a_gradient_in_another_memory_format_is_understood() -> None:
     assert torch.equal(mine, same)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_no_stage_is_refused_on_every_way(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match="size must be odd"):
+        Stage(size=4)
+    with pytest.raises((ValueError, RuntimeError)):
+        run_stage(torch.zeros(1, 2, 5, 2, dtype=dtype), Stage(window=3, stride=1))
+
+
 def test_types_without_a_compiled_loop_go_part_by_part() -> None:
     stage = Stage(size=5, columns=2, window=3)
     x = torch.randn(2, 8, 9, 9, dtype=torch.float64)

@@ -286,3 +286,5 @@ def test_auto_takes_the_layout_that_sends_least() -> None:
     assert resolve_layout("auto", cifar, 2) == "data"
     assert resolve_layout("auto", caffe, 2) == "hybrid"
     assert resolve_layout("auto", paper, 64, batch_size=64 * 1024) == "data"
+    assert resolve_layout("auto", paper, 2, 4096, activation_bytes=2) == "hybrid"
+    assert resolve_layout("auto", paper, 2, 4096, activation_bytes=4) == "data"

@@ -165,7 +165,8 @@ def test_files_are_those_of_one_device(
         for run in (undisturbed, alone)
     ]
     assert updates[0].keys() == updates[1].keys()
-    assert list(updates[0].values()) == pytest.approx(list(updates[1].values()), rel=1.0)
+    for layer, ratio in updates[0].items():  # of one half; its squares are at most all there are
+        assert 0.0 < ratio < 1.5 * updates[1][layer], layer
     result = json.loads((undisturbed / "result.json").read_text())
     assert result["top1_error"] == json.loads((alone / "result.json").read_text())["top1_error"]
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from alexnet.config import ModelConfig, OptimizerConfig
 from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
+from alexnet.parallel.parts import Part
 from alexnet.training.optimizer import build_optimizer, set_rates
 from alexnet.training.schedule import Rates
 from alexnet.training.vitals import (
@@ -40,6 +42,25 @@ def test_update_ratios_are_those_of_the_weights_before_and_after(kind: str) -> N
         rows = slice(None, None, max(1, len(new) // 16))
         expected = ((new - old)[rows].norm() / new[rows].norm()).item()
         assert ratios[name] == pytest.approx(expected, rel=2e-2)
+
+
+def test_update_ratios_of_a_layer_in_parts_are_those_of_the_whole() -> None:
+    """As with two columns, whose conv3 keeps the weights of either column's maps apart."""
+    weight, gradient = torch.randn(2, 12, 30, generator=torch.Generator().manual_seed(0))
+    gradient[:, 10:] *= 5.0
+
+    def ratio(*pieces: slice) -> float:
+        parts = [
+            Part("fc7", False, nn.Parameter(weight[:, piece].clone()), weight.shape, None, (piece,))
+            for piece in pieces
+        ]
+        optimizer = build_optimizer(parts, OptimizerConfig(lr=0.01, weight_decay=0.0))
+        for part, piece in zip(parts, pieces, strict=True):
+            part.parameter.grad = gradient[:, piece].clone()
+        optimizer.step()
+        return update_ratios(optimizer)["fc7"]
+
+    assert ratio(slice(0, 10), slice(10, 30)) == pytest.approx(ratio(slice(0, 30)), rel=1e-5)
 
 
 def test_signal_is_the_part_that_depends_on_the_image() -> None:

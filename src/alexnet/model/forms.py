@@ -5,6 +5,7 @@ results on some processors, so every form of every convolution, also the only on
 the processor's float32, which no TF32 rounds, before it is used.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from alexnet.files import CannotWriteError, cache_folder, write_text
 from alexnet.model.build import Network
 from alexnet.model.catalog import layer_table
 from alexnet.model.network import Convolution
+from alexnet.native.build import processor
 from alexnet.ops.convolution import convolution, forms
 from alexnet.progress import say
 
@@ -231,7 +233,8 @@ def _time(work: Callable[[], None], device: torch.device) -> float:
 
 def _processor() -> str:
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{capability}, {torch.get_num_threads()} threads"
+    make = hashlib.sha256(processor().encode()).hexdigest()[:8]
+    return f"{capability} of {make}, {torch.get_num_threads()} threads"
 
 
 def _remembered() -> dict[str, str]:

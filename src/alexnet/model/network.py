@@ -21,6 +21,7 @@ The default variant, `paper`, for one 224 x 224 image; channels are kept as [col
 The network takes raw RGB pixels, 0 to 255, and subtracts the training set's mean itself.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -253,7 +254,7 @@ class ColumnsConnected(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, *) -> (N, units), each column's from its own units below."""
-        by_column = x.reshape(len(x), self.columns, -1).transpose(0, 1)
+        by_column = x.reshape(len(x), self.columns, self.in_features).transpose(0, 1)
         weight = self.weight.view(self.columns, -1, self.in_features)  # (columns, units, inputs)
         products = torch.bmm(by_column, weight.transpose(1, 2))  # (columns, N, units each)
         return products.transpose(0, 1).flatten(1) + self.bias
@@ -279,7 +280,7 @@ class Dropout(nn.Module):
         if not self.training:
             return x * keep if self.scaling == "test" else x
         assert keys is not None
-        units = x[0].numel()
+        units = math.prod(x.shape[1:])
         mask = dropout_mask(keys, units, self.probability, self.layer, self.first_unit).view_as(x)
         return x * mask if self.scaling == "test" else x * mask / keep
 

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, in_a_line
 from alexnet.files import write_atomically
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import from_document
@@ -57,15 +57,22 @@ def load(run_or_weights: str | Path) -> Network:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"cannot read the weights {path}: {error}") from None
-    variant = from_document(json.loads(header["variant"]))
+    try:
+        model = _described(header)
+        model.load_state_dict(tensors, assign=True)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"the weights {path} do not fit their own header: {in_a_line(error)}"
+        ) from None
+    return model.eval()
+
+
+def _described(header: dict[str, str]) -> Network:
+    """The network of a header, without its weights."""
     classes = json.loads(header["classes"])
     with torch.device("meta"):
-        model = build_network(variant, len(classes), seed=None)
-    try:
-        model.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise UserError(f"the weights {path} do not fit their own header: {error}") from None
+        model = build_network(from_document(json.loads(header["variant"])), len(classes), seed=None)
     model.classes = tuple(classes)
     model.stored_size = int(header["stored_size"])
     model.training_data = json.loads(header["training_data"])
-    return model.eval()
+    return model

@@ -60,7 +60,7 @@ def _built(name: str, flags: tuple[str, ...]) -> Path:
     source = Path(__file__).with_name(f"{name}.c")
     compiler = _compiler()
     texts = [path.read_text(encoding="utf-8") for path in (source, *_headers())]
-    key = "\0".join([*texts, *flags, compiler, _processor()])
+    key = "\0".join([*texts, *flags, compiler, processor()])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -100,8 +100,8 @@ def _compiler() -> str:
     raise _CannotBuildError("no C compiler; install gcc or clang")
 
 
-def _processor() -> str:
-    """What -march=native depends on."""
+def processor() -> str:
+    """Which processor this is, with all that it can do: what -march=native depends on."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         lines = information.read_text(encoding="utf-8").splitlines()

@@ -52,11 +52,12 @@ static void store(void *to, int64_t type, int64_t count, const float *restrict r
 
 static inline int64_t bytes_each(int64_t type) { return type == 0 ? 4 : 2; }
 
-/* Where a row of image n begins; `scratch` holds one channel of one row. */
+/* Where a row of image n begins. */
 static inline int64_t row_start(const Stage *s, int64_t n, int64_t h) {
     return n * s->image_stride + h * s->row_stride;
 }
 
+/* `scratch` holds one channel of one row. */
 static void load_row(const Stage *s, const char *images, int64_t n, int64_t h,
                      float *restrict row, float *restrict scratch) {
     const char *from = images + row_start(s, n, h) * bytes_each(s->type);

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from alexnet.native.build import library
 from alexnet.ops.eager import is_eager
 from alexnet.ops.pointers import pointers
 
-_COPY = "_bfloat16_copy"  # the attribute of a weight that holds it, and what it was made from
+# Of each weight its copy, and what that was made from; no attribute, which would be saved along.
+_copies = WeakTensorKeyDictionary()
 
 
 def allow_narrow_gradient(weight: Tensor) -> bool:
@@ -45,7 +47,9 @@ def narrow(weight: Tensor) -> Tensor:
     kind = weight.device.type
     if (
         is_eager(weight)
-        and getattr(weight, "grad_dtype", None) == torch.bfloat16 != weight.dtype
+        and kind == "cpu"  # where it was allowed; the weight may have moved since
+        and weight.dtype == torch.float32
+        and getattr(weight, "grad_dtype", None) == torch.bfloat16
         and torch.is_grad_enabled()  # a copy made in inference mode could not be learnt with
         and torch.is_autocast_enabled(kind)
         and torch.get_autocast_dtype(kind) == torch.bfloat16
@@ -93,9 +97,9 @@ class _Narrow(torch.autograd.Function):
 
 def _copy_of(weight: Tensor) -> Tensor | None:
     """The narrow copy, unless the weight has changed since."""
-    copy, source = getattr(weight, _COPY, (None, None))
+    copy, source = _copies.get(weight, (None, None))  # type: ignore[no-untyped-call]
     return copy if source == (weight.data_ptr(), weight._version) else None
 
 
 def _keep(copy: Tensor, weight: Tensor) -> None:
-    setattr(weight, _COPY, (copy, (weight.data_ptr(), weight._version)))
+    _copies[weight] = (copy, (weight.data_ptr(), weight._version))

@@ -26,3 +26,8 @@ class Stage:
     window: int = 0
     stride: int = 2
     ceil_mode: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the window of normalisation has no middle."""
+        if self.size and self.size % 2 == 0:
+            raise ValueError(f"size must be odd, not {self.size}")

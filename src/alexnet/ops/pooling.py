@@ -8,9 +8,9 @@ def pooled_side(side: int, window: int, stride: int, ceil_mode: bool) -> int:
         ValueError: not even one window fits.
     """
     free = side - window
-    if free < 0 and not ceil_mode:
+    count = (-(-free // stride) if ceil_mode else free // stride) + 1
+    if (count - 1) * stride >= side:
+        count -= 1
+    if count < 1:
         raise ValueError(f"a window of {window} does not fit into {side} pixels")
-    if not ceil_mode:
-        return free // stride + 1
-    count = -(-free // stride) + 1
-    return count - 1 if (count - 1) * stride >= side else count
+    return count

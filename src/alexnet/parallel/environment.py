@@ -17,7 +17,10 @@ from alexnet.parallel.world import World
 
 
 def describe_environment(world: World) -> dict[str, Any]:
-    """Versions, hardware and precision, as plain JSON values. Names no person and no host."""
+    """Versions, hardware and precision, as plain JSON values.
+
+    No person and no host is asked for; the command is as it was typed, with its paths.
+    """
     return {
         "alexnet": alexnet.__version__,
         "commit": _commit(),

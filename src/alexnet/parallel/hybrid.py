@@ -80,7 +80,7 @@ class Hybrid(nn.Module):
 
         All processes must pass equally many images.
         """
-        x = gather_rows(self.trunk(images).flatten(1), self.link)
+        x = gather_rows(self.trunk(images, keys).flatten(1), self.link)
         all_keys = None if keys is None else _gather_keys(keys, self.link)
         for stage in self.head.values():
             x = stage(x, all_keys) if isinstance(stage, Dropout) else stage(x)

@@ -118,7 +118,7 @@ def place(model: Network, layout: str, world: World, batch_size: int = 128) -> P
     Raises:
         UserError: the layout does not fit the network or the number of processes.
     """
-    layout = resolve_layout(layout, model, world.size, batch_size)
+    layout = resolve_layout(layout, model, world.size, batch_size, world.dtype.itemsize)
     if layout == "one":
         model = _on_device(model, world)
         return Placed(layout, model, parts_of(model), model, model)
@@ -139,11 +139,14 @@ def place(model: Network, layout: str, world: World, batch_size: int = 128) -> P
     return _columns(model, world) if layout == "columns" else _hybrid(model, world)
 
 
-def resolve_layout(layout: str, model: Network, processes: int, batch_size: int = 128) -> str:
+def resolve_layout(
+    layout: str, model: Network, processes: int, batch_size: int = 128, activation_bytes: int = 4
+) -> str:
     """The layout that is meant; errors as for `place`."""
     variant = model.variant
     if layout == "auto":
-        return least_exchanging(variant, model.num_classes, processes, batch_size)
+        shape = (model.num_classes, processes, batch_size, activation_bytes)
+        return least_exchanging(variant, *shape)
     check_placeable(layout, variant, processes)
     return layout
 

@@ -145,13 +145,15 @@ def possible_layouts(variant: AnyVariant, processes: int) -> list[str]:
     return ["data", *(["columns"] if by_column else []), "hybrid"]
 
 
-def least_exchanging(variant: AnyVariant, num_classes: int, processes: int, batch_size: int) -> str:
+def least_exchanging(
+    variant: AnyVariant, num_classes: int, processes: int, batch_size: int, activation_bytes: int
+) -> str:
     """The layout that sends the fewest bytes in a step: what `--layout auto` takes."""
     possible = possible_layouts(variant, processes)
     if not isinstance(variant, Variant) or len(possible) == 1:
         return possible[0]
     sizes = {
-        layout: volume(variant, num_classes, layout, processes, batch_size, 2).total
+        layout: volume(variant, num_classes, layout, processes, batch_size, activation_bytes).total
         for layout in possible
     }
     return min(sizes, key=lambda layout: sizes[layout])

@@ -316,9 +316,9 @@ def _forms(run: Path, model: Network, world: World) -> dict[str, str]:
     path = run / "forms.json"
     if not world.is_first:
         return dict(world.tell(None))
+    chosen = choose_forms(model, world.dtype)  # a run that goes on elsewhere is tested there, too
     if path.exists():
-        return dict(world.tell(read_json(path)))
-    chosen = choose_forms(model, world.dtype)
+        return dict(world.tell(chosen | read_json(path)))
     write_text(path, json.dumps(chosen, indent=2) + "\n")
     return dict(world.tell(chosen))
 

@@ -4,6 +4,7 @@ Every measure is a number without a unit, so that one threshold serves every net
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -21,9 +22,10 @@ _ROWS = 16  # of each weight matrix that stand for all of them
 def update_ratios(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The last update's size relative to the weights', layer by layer; frozen ones are left out.
 
-    Both as root mean squares over a sample of the layer's rows.
+    Both as root mean squares over a sample of the layer's rows, of those that this process holds.
     """
-    ratios = {}
+    updates: dict[str, float] = defaultdict(float)  # sums of squares: a layer may lie in parts
+    weights: dict[str, float] = defaultdict(float)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             state = optimizer.state.get(parameter, {})
@@ -31,9 +33,9 @@ def update_ratios(optimizer: torch.optim.Optimizer) -> dict[str, float]:
                 continue
             every = max(1, len(parameter) // _ROWS)
             update = group["lr"] * _direction(state, every, group.get("betas", (0.9, 0.999)))
-            weights = parameter.detach()[::every]
-            ratios[group["layer"]] = float(update.norm() / weights.norm().clamp(min=1e-20))
-    return ratios
+            updates[group["layer"]] += float(update.norm()) ** 2
+            weights[group["layer"]] += float(parameter.detach()[::every].norm()) ** 2
+    return {layer: math.sqrt(updates[layer] / max(weights[layer], 1e-40)) for layer in updates}
 
 
 @torch.no_grad()
