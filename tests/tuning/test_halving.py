@@ -2,13 +2,15 @@
 
 import itertools
 import random
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.progress import shown_epochs
-from alexnet.tuning.halving import Plan, Score, Trial, best, hopeless, next_job, rungs_of
+from alexnet.tuning.halving import Job, Plan, Score, Trial, best, hopeless, next_job, rungs_of
 
 FAILED = Score(1.0, 0.0)
 
@@ -25,9 +27,12 @@ def simulate(plan: Plan, quality: list[list[float]], workers: int, seed: int) ->
     chance = random.Random(seed)
     trials: dict[int, Trial] = {}
     busy: list[int] = []
+    reporting: list[int] = []  # arrived, and still held by whoever has trained them
     reached: list[list[int]] = [[] for _ in plan.rungs]
     while True:
-        job = next_job(list(trials.values()), busy, plan)
+        if reporting and chance.random() < 0.5:
+            reporting.pop(chance.randrange(len(reporting)))
+        job = next_job(list(trials.values()), [*busy, *reporting], plan)
         if job.kind == "new":
             number = len(trials)
             trials[number] = Trial(number, {})
@@ -35,7 +40,7 @@ def simulate(plan: Plan, quality: list[list[float]], workers: int, seed: int) ->
         elif job.kind in ("train", "promote"):
             assert job.trial is not None
             number = job.trial.number
-            assert number not in busy
+            assert number not in [*busy, *reporting]
             if job.kind == "promote":
                 trials[number] = Trial(number, {}, job.trial.target + 1, job.trial.scores)
             busy.append(number)
@@ -43,7 +48,9 @@ def simulate(plan: Plan, quality: list[list[float]], workers: int, seed: int) ->
             assert not busy
             return reached
         # A worker ends, or is killed: then its trial is neither busy nor arrived.
-        if job.kind == "wait" or len(busy) == workers:
+        if not busy:
+            assert reporting
+        elif job.kind == "wait" or len(busy) == workers:
             number = busy.pop(chance.randrange(len(busy)))
             if chance.random() < 0.2:
                 continue
@@ -54,17 +61,21 @@ def simulate(plan: Plan, quality: list[list[float]], workers: int, seed: int) ->
             failure = "collapsed" if score == FAILED else None
             scores = {**trial.scores, trial.target: score}
             trials[number] = Trial(number, {}, trial.target, scores, failure)
+            reporting.append(number)
 
 
 def synchronous(plan: Plan, quality: list[list[float]]) -> list[list[int]]:
-    """The oracle: rung after rung, all at once."""
+    """The oracle: rung after rung; whoever fails on the way to one is replaced by the next best."""
     there = list(range(plan.trials))
-    reached = []
-    for rung in range(len(plan.rungs)):
+    reached = [there]
+    for rung in range(1, len(plan.rungs)):
+        places = max(1, plan.trials // plan.keep**rung)
+        alive = [number for number in there if quality[number][rung - 1] != FAILED.error]
+        there = []
+        for number in sorted(alive, key=lambda number: (quality[number][rung - 1], number)):
+            if sum(quality[other][rung] != FAILED.error for other in there) < places:
+                there.append(number)
         reached.append(sorted(there))
-        places = max(1, plan.trials // plan.keep ** (rung + 1))
-        alive = [number for number in there if quality[number][rung] != FAILED.error]
-        there = sorted(alive, key=lambda number: (quality[number][rung], number))[:places]
     return reached
 
 
@@ -148,9 +159,20 @@ def test_evaluations_are_those_at_epochs_and_at_rungs(
 def test_hopeless_trials_are_those_that_enough_others_have_passed() -> None:
     plan = Plan(6, (1, 3))  # two go on
     trials = [Trial(n, {}, 0, {0: Score(0.1 * n, 0.0)}) for n in range(4)]
-    assert [hopeless(trials, trial, plan) for trial in trials] == [False, False, True, True]
+    assert hopeless(trials, plan) == trials[2:]
     running = Trial(0, {}, 1, {0: Score(0.0, 0.0)})
-    assert not hopeless(trials, running, plan)
+    assert hopeless([running, *trials[1:]], plan) == trials[2:]
+    failed = replace(running, scores={0: Score(0.0, 0.0), 1: FAILED}, failure="collapsed")
+    assert hopeless([failed, *trials[1:]], plan) == [trials[3], failed]
+
+
+def test_whoever_fails_on_the_way_is_replaced() -> None:
+    plan = Plan(4, (1, 3, 9))  # one goes on
+    first = {0: Score(0.1, 0.0), 1: FAILED}
+    failed = Trial(0, {}, 1, first, "collapsed")
+    others = [Trial(n, {}, 0, {0: Score(0.1 * n, 0.0)}) for n in range(1, 4)]
+    assert next_job([failed, *others], [], plan) == Job("promote", others[0])
+    assert next_job([failed, *others], [1], plan) == Job("wait")
 
 
 def test_failed_trials_take_no_place() -> None:
@@ -162,3 +184,20 @@ def test_failed_trials_take_no_place() -> None:
     assert best(failed) is None
     everything = [Trial(n, {}, 0, {0: Score(1.0, 1e9)}, "collapsed") for n in range(3)]
     assert next_job(everything, [], plan).kind == "done"
+
+
+def test_a_thousand_trials_are_judged_at_once() -> None:
+    """What a worker does under the study's lock grows with the trials, not with their square."""
+    plan = Plan(1000, (1, 3, 9))
+    trials = [Trial(n, {}, 0, {0: Score(0.001 * (n % 7), 0.0)}) for n in range(1000)]
+    ranks = Counter[int]()
+
+    class Counted(Trial):
+        def rank(self, rung: int) -> tuple[float, float, int]:
+            ranks[rung] += 1
+            return super().rank(rung)
+
+    counted = [Counted(t.number, t.point, t.target, t.scores) for t in trials]
+    assert len(hopeless(counted, plan)) == 667
+    assert next_job(counted, [], plan).kind == "promote"
+    assert ranks[0] < 10_000

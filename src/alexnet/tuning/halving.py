@@ -5,11 +5,12 @@ Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparamet
 usual asynchronous form (Li et al. 2020) promotes on what is known so far, and trains more trials
 further than needed. Here a trial goes on as soon as, and only if, its place among the best is
 certain, whatever the unfinished ones will bring. So the trials that reach each rung do not depend
-on the number of workers, and nothing waits that could be trained.
+on the number of workers, and nothing waits that could be trained. The place of a trial that fails
+on the way to the next rung goes to the next best.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -145,32 +146,48 @@ def next_job(trials: Sequence[Trial], busy: Iterable[int], plan: Plan) -> Job:
     for trial in trials:
         if not trial.arrived and trial.number not in taken:
             return Job("train", trial)  # whoever trained it is gone
-    for rung in reversed(range(len(plan.rungs) - 1)):
-        for trial in sorted(_at(trials, rung), key=lambda t: t.rank(rung)):
-            if trial.target == rung and trial.number not in taken and certain(trials, trial, plan):
-                return Job("promote", trial)
+    to_promote = list(_to_promote(trials, plan))
+    for trial in to_promote:
+        if trial.number not in taken:
+            return Job("promote", trial)
     if len(trials) < plan.trials:
         return Job("new")
-    return Job("wait") if any(not trial.arrived for trial in trials) else Job("done")
+    going_on = to_promote or any(not trial.arrived for trial in trials)
+    return Job("wait") if going_on else Job("done")
 
 
-def certain(trials: Sequence[Trial], trial: Trial, plan: Plan) -> bool:
-    """Whether a trial belongs to the next rung, whatever the unfinished ones will bring."""
-    rung = trial.target
-    if rung + 1 >= len(plan.rungs) or trial.failure or rung not in trial.scores:
-        return False
-    unknown = _expected(trials, rung, plan) - len(_at(trials, rung))
-    return _better(trials, trial) + unknown < plan.places(rung + 1)
+def _to_promote(trials: Sequence[Trial], plan: Plan) -> Iterator[Trial]:
+    """Those that belong to the next rung whatever the unfinished ones will bring, best first."""
+    for rung in reversed(range(len(plan.rungs) - 1)):
+        there = _by_rank(trials, rung)
+        alive = sum(not _failed_at(trial, rung) for trial in there)
+        unknown = _expected(trials, rung, plan) - alive
+        certain = plan.places(rung + 1) - unknown
+        for trial in there:
+            if certain <= 0:
+                break
+            if _failed_at(trial, rung):
+                continue
+            if trial.target == rung:
+                yield trial
+            certain -= not _failed_at(trial, rung + 1)
 
 
-def hopeless(trials: Sequence[Trial], trial: Trial, plan: Plan) -> bool:
-    """Whether a trial will never go on, so that its checkpoints need not be kept."""
-    rung = trial.target
-    if rung not in trial.scores:
-        return False
-    if trial.failure or rung + 1 >= len(plan.rungs):
-        return True
-    return _better(trials, trial) >= plan.places(rung + 1)
+def hopeless(trials: Sequence[Trial], plan: Plan) -> list[Trial]:
+    """Trials that will not go on, so that their checkpoints need not be kept.
+
+    One that is to go on after all, because a better one has failed later, begins anew.
+    """
+    found = []
+    for rung in range(len(plan.rungs)):
+        places = plan.places(rung + 1) if rung + 1 < len(plan.rungs) else 0
+        for trial in _by_rank(trials, rung):
+            is_here = trial.target == rung
+            if is_here and (trial.failure or places <= 0):
+                found.append(trial)
+            if not (_failed_at(trial, rung) or _failed_at(trial, rung + 1)):
+                places -= 1
+    return found
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
@@ -183,22 +200,13 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     return min(there, key=lambda t: t.rank(rung))
 
 
-def _better(trials: Sequence[Trial], trial: Trial) -> int:
-    """How many are before a trial at its rung; those that have failed there take no place."""
-    rung = trial.target
-    return sum(
-        other.rank(rung) < trial.rank(rung)
-        for other in _at(trials, rung)
-        if not _failed_at(other, rung)
-    )
-
-
 def _expected(trials: Sequence[Trial], rung: int, plan: Plan) -> int:
-    """How many trials come to a rung in the end; fewer than planned where too many have failed."""
-    if rung == 0:
-        return plan.trials
-    failed = sum(_failed_at(trial, rung - 1) for trial in trials)
-    return min(plan.places(rung), _expected(trials, rung - 1, plan) - failed)
+    """How many trials come to a rung in the end without failing there.
+
+    Fewer than planned where too many have failed.
+    """
+    before = _expected(trials, rung - 1, plan) if rung else plan.trials
+    return min(plan.places(rung), before - sum(_failed_at(trial, rung) for trial in trials))
 
 
 def _failed_at(trial: Trial, rung: int) -> bool:
@@ -207,3 +215,7 @@ def _failed_at(trial: Trial, rung: int) -> bool:
 
 def _at(trials: Sequence[Trial], rung: int) -> list[Trial]:
     return [trial for trial in trials if rung in trial.scores]
+
+
+def _by_rank(trials: Sequence[Trial], rung: int) -> list[Trial]:
+    return sorted(_at(trials, rung), key=lambda trial: trial.rank(rung))

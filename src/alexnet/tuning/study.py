@@ -204,13 +204,20 @@ def work(study: Study) -> list[Trial]:
                 raise UserError(f"{error}; that mended, go on with: {going_on(study)}") from error
     with lock(study.folder / "lock"):
         ledger.close()
-        return ledger.trials()
+        trials = _planned(study, ledger)
+    _forget(study, hopeless(trials, study.plan), best(trials))
+    return trials
+
+
+def _planned(study: Study, ledger: Ledger) -> list[Trial]:
+    """The trials of the plan: workers that do not share this lock may have made one more."""
+    return [trial for trial in ledger.trials() if trial.number < study.plan.trials]
 
 
 def _take(study: Study, ledger: Ledger, claim: ExitStack) -> Job:
     """Choose a job and lock its trial for as long as `claim` is open."""
     with lock(study.folder / "lock"):
-        trials = ledger.trials()
+        trials = _planned(study, ledger)
         busy: set[int] = set()
         while True:
             job = next_job(trials, busy, study.plan)
@@ -265,11 +272,11 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data) -> None:
     except CannotLearnError as error:
         failure, score = str(error), _FAILED
     with lock(study.folder / "lock"):
+        before = {other.number for other in hopeless(_planned(study, ledger), study.plan)}
         ledger.report(trial, trial.target, score, failure)
-        trials = ledger.trials()
-        for other in trials:
-            if hopeless(trials, other, study.plan):
-                _forget(study, other, keep_weights=other == best(trials))
+        trials = _planned(study, ledger)
+        news = [other for other in hopeless(trials, study.plan) if other.number not in before]
+        _forget(study, news, best(trials))
         _write_history(study, trial, time.monotonic() - began)
     word = failure or f"top-1 error {score.error:.2%}"
     changes = " ".join(assignments(trial.point))
@@ -288,14 +295,15 @@ def _write_history(study: Study, trial: Trial, seconds: float) -> None:
     RowLog(study.folder / "history.jsonl").append(line)
 
 
-def _forget(study: Study, trial: Trial, keep_weights: bool) -> None:
-    """Delete the large files of a trial that will not go on; who is better has gone on already."""
-    run = trial_folder(study.folder, trial.number) / "run"
-    finished_best = keep_weights and len(study.plan.rungs) - 1 in trial.scores
-    for path in checkpoints(run / "checkpoints"):
-        path.unlink(missing_ok=True)
-    if not finished_best:
-        (run / "weights.safetensors").unlink(missing_ok=True)
+def _forget(study: Study, trials: Sequence[Trial], leader: Trial | None) -> None:
+    """Delete the large files of trials that will not go on, but for the weights of the best."""
+    for trial in trials:
+        run = trial_folder(study.folder, trial.number) / "run"
+        for path in checkpoints(run / "checkpoints"):
+            path.unlink(missing_ok=True)
+        finished_best = trial == leader and len(study.plan.rungs) - 1 in trial.scores
+        if not finished_best:
+            (run / "weights.safetensors").unlink(missing_ok=True)
 
 
 def epochs_trained(study: Study, trials: Sequence[Trial]) -> float:
