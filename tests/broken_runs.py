@@ -26,7 +26,7 @@ from alexnet.training import data as training_data
 from alexnet.training import run as training_run
 from alexnet.training.checkpoint import Position, save_checkpoint
 from alexnet.training.choices import resolve_config
-from alexnet.training.directory import create_run
+from alexnet.training.directory import config_of, create_run
 from alexnet.training.watch import VERDICT, read_findings
 
 # A narrow network on small pictures.
@@ -145,7 +145,7 @@ def _begin_with(change: Callable[[AlexNet], None]) -> Callable[[Path], None]:
     """Let a run begin with a changed network, by a checkpoint at step 0."""
 
     def prepare(run: Path) -> None:
-        config = training_run.read_config(run / "config.json")
+        config = config_of(run)
         world = training_run.make_world("cpu", "fp32")
         data = training_data.load_data(config, world)
         state, _ = training_run._state(run, config, world, data)

@@ -15,7 +15,20 @@ class UserError(Exception):
 
 
 class CannotLearnError(UserError):
-    """A run was stopped because it visibly cannot learn; with other settings another one may."""
+    """A run was stopped because it visibly cannot learn; with other settings another one may.
+
+    Args:
+        cause: what was seen, and what it means.
+        mend: what to do.
+    """
+
+    def __init__(self, cause: str, mend: str) -> None:
+        super().__init__(cause, mend)
+        self.cause, self.mend = cause, mend
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.cause}; {self.mend}"
 
 
 class InterruptedRunError(Exception):

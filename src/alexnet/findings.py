@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+Severity = Literal["error", "warning", "note"]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -16,7 +18,7 @@ class Finding:
     """
 
     name: str
-    severity: Literal["error", "warning", "note"]
+    severity: Severity
     cause: str
     mend: str
 

@@ -139,6 +139,45 @@ def test_each_fault_is_named(
     assert found[name].mend
 
 
+def scene(folder: Path, per_class: int, noise: float) -> Path:
+    """A camera that looks at one thing, with and without a small mark on it."""
+    rng = np.random.default_rng(0)
+    still = np.kron(rng.uniform(30, 225, (8, 8)), np.ones((8, 8)))
+    for label in ("good", "marked"):
+        (folder / label).mkdir(parents=True)
+        for number in range(per_class):
+            picture = still + rng.normal(0, noise, still.shape)
+            if label == "marked":
+                row, column = rng.integers(0, 60, 2)
+                picture[row : row + 4, column : column + 4] += 60
+            pixels = picture.clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+def test_a_scene_that_stays_has_contrast_and_no_leak(tmp_path: Path) -> None:
+    assert list(findings(scene(tmp_path / "camera", 60, 4.0))) == ["alike-images"]
+
+
+def test_a_class_of_empty_pictures_is_no_damage(folder: Path) -> None:
+    for split, count in (("train", 30), ("val", 6)):
+        (folder / split / "empty").mkdir()
+        for number in range(count):
+            grey = Image.new("L", (8, 8), 60 + number + count)
+            grey.save(folder / split / "empty" / f"{number}.png")
+    found = findings(folder)
+    assert list(found) == ["corrupted-images"]
+    assert found["corrupted-images"].severity == "note"
+    assert "'empty'" in found["corrupted-images"].cause
+
+
+def test_the_mend_of_leaks_helps(folder: Path) -> None:
+    leak_looks(folder)
+    assert findings(folder)["validation-leaks"].mend == "delete them on one side"
+    leak_bytes(folder)
+    assert "delete val/" in findings(folder)["validation-leaks"].mend
+
+
 def test_kinds_of_corruption(splits: tuple[Labelled, Labelled]) -> None:
     rng = np.random.default_rng(0)
     smooth = np.asarray(

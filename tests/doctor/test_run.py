@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from alexnet.doctor import network
 from alexnet.doctor.run import examine, examine_run, explained
-from alexnet.errors import UserError
+from alexnet.errors import CannotLearnError, UserError
 from alexnet.findings import Finding
 from alexnet.training.run import train
 from alexnet.training.watch import read_findings, remember_verdict
@@ -58,10 +58,11 @@ def test_what_the_alarm_alone_has_seen_is_not_healthy(tmp_path: Path) -> None:
         HEALTHY, tmp_path, train=120, validation=30, epochs=1, changes=(*_SMALLER, "train.steps=1")
     )
     assert examine_run(run).findings == []
-    remember_verdict(run, "training stopped at step 9: it cannot learn; try another rate")
+    verdict = CannotLearnError("training stopped at step 9: no; it cannot learn", "try another")
+    assert str(verdict) == "training stopped at step 9: no; it cannot learn; try another"
+    remember_verdict(run, verdict)
     (finding,) = examine_run(run).findings
-    assert finding.cause == "training stopped at step 9: it cannot learn"
-    assert finding.mend == "try another rate"
+    assert (finding.cause, finding.mend) == (verdict.cause, verdict.mend)
 
 
 def test_a_single_bad_file_explains_no_failure() -> None:

@@ -13,8 +13,10 @@ from alexnet.errors import UserError
 from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
 from alexnet.training.alarm import Alarm, Sign, dead_units, spread
+from alexnet.training.checks import entropy
 
 CHANCE = math.log(10)
+EVEN = np.full(10, 0.1)
 
 
 def network() -> AlexNet:
@@ -60,7 +62,7 @@ def complaint(alarm: Alarm, sign: Sign, model: AlexNet, images: Tensor) -> str:
 
 def test_a_healthy_network_is_left_alone() -> None:
     model, images = network(), pictures()
-    alarm = Alarm(10)
+    alarm = Alarm(EVEN)
     alarm.check(sign_of(model, images, step=1, epochs=0.01), lambda: model, images)
     alarm.check(sign_of(model, images, step=299, epochs=1.9), lambda: model, images)
     alarm.check(sign_of(model, images, step=10_000, epochs=1.5), lambda: model, images)
@@ -73,7 +75,7 @@ def test_a_healthy_network_is_left_alone() -> None:
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_stops_at_once(loss: float) -> None:
     model, images = network(), pictures()
-    said = complaint(Alarm(10), sign_of(model, images, loss=loss, step=3), model, images)
+    said = complaint(Alarm(EVEN), sign_of(model, images, loss=loss, step=3), model, images)
     assert "not a number" in said
     assert "--lr 0.001" in said
 
@@ -81,7 +83,7 @@ def test_a_loss_that_is_no_number_stops_at_once(loss: float) -> None:
 def test_a_loss_that_is_no_number_stops_in_the_warm_up_too() -> None:
     model, images = network(), pictures()
     sign = sign_of(model, images, loss=math.nan, warming_up=True)
-    assert "not a number" in complaint(Alarm(10), sign, model, images)
+    assert "not a number" in complaint(Alarm(EVEN), sign, model, images)
 
 
 @pytest.mark.parametrize("layers", [
@@ -99,7 +101,7 @@ def test_dead_relus_are_named_and_the_rate_is_too_high(layers: list[str]) -> Non
             layer = model.get_submodule(name)
             assert isinstance(layer.bias, Tensor)
             layer.bias.fill_(-1e6)
-    said = complaint(Alarm(10), sign_of(model, images), model, images)
+    said = complaint(Alarm(EVEN), sign_of(model, images), model, images)
     assert f"relu{layers[0][-1]}" in said
     assert "100%" in said
     assert "too high" in said
@@ -112,7 +114,7 @@ def test_collapse_is_not_judged_in_the_first_steps() -> None:
     model, images = network(), pictures()
     with torch.no_grad():
         model.fc7.bias.fill_(-1e6)
-    Alarm(10).check(sign_of(model, images, step=5), lambda: model, images)
+    Alarm(EVEN).check(sign_of(model, images, step=5), lambda: model, images)
 
 
 def test_copies_that_fill_up_a_slice_are_no_dead_units() -> None:
@@ -124,29 +126,54 @@ def test_copies_that_fill_up_a_slice_are_no_dead_units() -> None:
         asked.append(True)
         return model
 
-    Alarm(10).check(sign_of(model, images), whole, images[:0])
+    Alarm(EVEN).check(sign_of(model, images), whole, images[:0])
     assert asked
     assert spread(images[:0].flatten(1)).item() == 1.0
     copies = images[:1].expand(16, -1, -1, -1)
-    assert "dead" in complaint(Alarm(10), sign_of(model, images), model, copies)
+    assert "dead" in complaint(Alarm(EVEN), sign_of(model, images), model, copies)
 
 
 def test_a_loss_that_stays_at_guessing_ends_with_the_patience() -> None:
     model, images = network(), pictures()
-    said = complaint(Alarm(10), sign_of(model, images, step=300, epochs=2.0), model, images)
+    said = complaint(Alarm(EVEN), sign_of(model, images, step=300, epochs=2.0), model, images)
     assert "has not left ln(10) = 2.303" in said
     assert "too low" in said
     assert "--lr 0.1" in said
     assert "train.alarm=false" in said
     slow = sign_of(model, images, step=4000, epochs=0.4, images=500_000)
-    assert "has not left" in complaint(Alarm(10), slow, model, images)
+    assert "has not left" in complaint(Alarm(EVEN), slow, model, images)
 
 
 def test_a_run_that_has_left_guessing_may_come_back() -> None:
     model, images = network(), pictures()
-    alarm = Alarm(10)
+    alarm = Alarm(EVEN)
     alarm.check(sign_of(model, images, loss=0.9 * CHANCE), lambda: model, images)
     alarm.check(sign_of(model, images, step=5000, epochs=20), lambda: model, images)
+    assert alarm.left_chance
+    later = Alarm(EVEN, alarm.left_chance)  # in another process
+    later.check(sign_of(model, images, step=5000, epochs=20), lambda: model, images)
+
+
+def test_a_run_that_goes_on_has_no_more_patience_than_one_that_was_not_stopped() -> None:
+    model, images = network(), pictures()
+    alarm = Alarm(EVEN)
+    alarm.check(sign_of(model, images, step=290, epochs=1.9), lambda: model, images)
+    sign = sign_of(model, images, step=300, epochs=2.0)
+    assert "has not left" in complaint(Alarm(EVEN, alarm.left_chance), sign, model, images)
+
+
+def test_a_dead_network_that_answers_uneven_frequencies_is_seen() -> None:
+    """It is below ln(C), which a network of living units may be as well."""
+    model, images = network(), pictures()
+    shares = np.array([0.82, *[0.02] * 9])
+    loss = entropy(shares)
+    assert loss < 0.5 * CHANCE
+    Alarm(shares).check(
+        sign_of(model, images, loss=loss, step=900, epochs=9), lambda: model, images
+    )
+    with torch.no_grad():
+        model.fc7.bias.fill_(-1e6)
+    assert "dead" in complaint(Alarm(shares), sign_of(model, images, loss=loss), model, images)
 
 
 def test_spread_is_that_over_images() -> None:

@@ -190,6 +190,19 @@ def test_guessing_is_measured_by_the_classes_of_the_validation_images() -> None:
     assert names(rows, Facts(0.01, facts.shares, 200)) == ["labels-do-not-fit"]
 
 
+@pytest.mark.parametrize(
+    ("share", "images", "error"), [(0.5, 10, 0.2), (0.5, 10, 0.5), (0.85, 200, 0.11)]
+)
+def test_few_images_do_not_make_an_error_that_of_guessing(
+    share: float, images: int, error: float
+) -> None:
+    rows = [
+        {**row, "loss": 0.1} if row["split"] == "train" else {**row, "top1_error": error}
+        for row in healthy()
+    ]
+    assert names(rows, Facts(0.01, np.array([share, 1 - share]), images)) == []
+
+
 def test_units_that_come_back_are_not_dead() -> None:
     rows = stuck()
     train = [row for row in rows if row["split"] == "train"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alexnet.data.folders import HELD_OUT
 from alexnet.data.sources import Source, Split, open_source
 from alexnet.doctor.report import Diagnosis
 from alexnet.doctor.sample import (
@@ -14,10 +15,10 @@ from alexnet.doctor.sample import (
     digests_of,
     features,
     is_picture,
-    nearest,
+    resembled,
     take_sample,
 )
-from alexnet.findings import Finding
+from alexnet.findings import Finding, Severity
 from alexnet.training.checks import shares
 
 TRAIN_LIMIT = 5_000  # images of the training split that are opened
@@ -27,6 +28,7 @@ _UNEVEN = 100.0  # largest class over smallest; ILSVRC has 1.8
 _FEW = 5  # training images in a class
 _MANY_BAD = 0.05  # of the images unreadable or corrupted: the set is damaged, not a few files
 _SAME_PICTURE = 1.5  # rms grey levels between thumbnails of one picture stored twice
+_SCENE = 0.2  # of the training images resemble others: not one picture twice, but of one scene
 _CONTRAST = 8.0  # grey levels; flatter thumbnails resemble each other without being the same
 _FLAT = 1.0  # grey levels; such an image shows nothing
 # Correlation of neighbouring pixels of a thumbnail: photographs 0.9, drawings 0.6, noise 0.0.
@@ -34,6 +36,7 @@ _NOISE = 0.15
 _STANDARD_ERRORS = 3.0  # by which neighbours must agree on the class more often than by chance
 _ENOUGH_LABELS = 200
 _LOW_CONTRAST = 6.0  # grey levels about the mean image; photographs 60, digits 70
+_LOW_RANGE = 40.0  # grey levels between the darkest and the brightest; a scene that stays has more
 _TINY = 0.25  # of the median shorter side
 _NETWORK_SIDE = 224  # pixels that most of the networks see
 
@@ -94,11 +97,13 @@ def judge_data(source: Source, train: Sample, validation: Sample) -> list[Findin
     unreadable = _unreadable_of(source, train, validation)
     # Pictures without contrast are not told from noise.
     contrast = _contrast(train)
+    scenes = _scenes(train)
     contents = digests_of(source.train, train, "comparing training images")
     return [
         *_unreadable(unreadable, _looked_at(source, train, validation)),
-        *(contrast or _corrupted(train, validation)),
-        *_leaks(source, contents, train, validation),
+        *(contrast or _corrupted(source.classes, train, validation)),
+        *_leaks(source, contents, train, validation, by_looks=not scenes),
+        *scenes,
         *_balance(source),
         *_contradictions(source.train, contents),
         *_sizes(train),
@@ -131,27 +136,31 @@ def _unreadable(unreadable: list[tuple[str, str]], looked_at: int) -> list[Findi
     ]
 
 
-def _corrupted(train: Sample, validation: Sample) -> list[Finding]:
+def _corrupted(classes: Sequence[str], train: Sample, validation: Sample) -> list[Finding]:
     """Images that decode, but show nothing, noise, or the grey of a broken download."""
-    kinds: Counter[str] = Counter()
-    first = ""
-    for sample in (train, validation):
-        for key, kind in zip(sample.keys, corruption(sample.thumbnails), strict=True):
-            if kind:
-                kinds[kind] += 1
-                first = first or key
-    total, count = len(train) + len(validation), sum(kinds.values())
-    if not total or count < max(2, 0.005 * total):
+    keys = [*train.keys, *validation.keys]
+    kinds = [*corruption(train.thumbnails), *corruption(validation.thumbnails)]
+    bad = [(key, kind) for key, kind in zip(keys, kinds, strict=True) if kind]
+    if not bad or len(bad) < max(2, 0.005 * len(keys)):
         return []
-    seen = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
-    return [
-        Finding(
-            "corrupted-images",
-            "error" if count >= _MANY_BAD * total else "warning",
-            f"{count} of {total} images show no picture ({seen}), the first {first}",
-            "download or convert them anew, or delete them",
-        )
-    ]
+    seen = ", ".join(f"{count} {kind}" for kind, count in Counter(kinds).most_common() if kind)
+    cause = f"{len(bad)} of {len(keys)} images show no picture ({seen}), the first {bad[0][0]}"
+    mend = "download or convert them anew, or delete them"
+    severity: Severity = "error" if len(bad) >= _MANY_BAD * len(keys) else "warning"
+    blank = _blank_class(np.concatenate([train.labels, validation.labels]), kinds)
+    if blank is not None:
+        cause += f", nearly all of them of class {classes[blank]!r}, as one of empty pictures"
+        severity, mend = "note", f"unless that is what the class means, {mend}"
+    return [Finding("corrupted-images", severity, cause, mend)]
+
+
+def _blank_class(labels: npt.NDArray[np.int64], kinds: Sequence[str]) -> int | None:
+    """The class that is meant to show nothing: most of it does, and hardly any other image."""
+    bad = np.array([bool(kind) for kind in kinds])
+    counts = np.bincount(labels[bad])
+    label = int(counts.argmax())
+    is_blank = counts[label] >= max(_DOMINATES * bad.sum(), (labels == label).sum() / 2)
+    return label if is_blank else None
 
 
 def corruption(thumbnails: npt.NDArray[np.uint8]) -> list[str]:
@@ -180,7 +189,7 @@ def _neighbour_correlation(image: npt.NDArray[np.float32]) -> float:
 
 
 def _leaks(
-    source: Source, contents: Sequence[bytes], train: Sample, validation: Sample
+    source: Source, contents: Sequence[bytes], train: Sample, validation: Sample, by_looks: bool
 ) -> list[Finding]:
     """Validation images that are training images as well, all by bytes, the samples by looks."""
     if not len(train) or not len(validation):
@@ -192,9 +201,7 @@ def _leaks(
         for i, digest in enumerate(digests)
         if digest in known and is_picture(source.validation, i)
     }
-    looks = features(validation)
-    alike = (nearest(looks, features(train))[1] < _SAME_PICTURE) & (looks.std(1) > _CONTRAST)
-    leaked = exact | {validation.keys[int(i)] for i in np.flatnonzero(alike)}
+    leaked = exact | (_resembling(validation, train) if by_looks else set())
     if not leaked:
         return []
     # By looks only samples are compared; the share among them stands for all.
@@ -209,7 +216,39 @@ def _leaks(
             f"{'at least ' if partly else ''}{len(leaked)} of {len(keys)} validation images "
             f"({'likely ' if partly else ''}{share:.1%}) are training images as well "
             f"({len(exact)} byte for byte), the first {first}; the error is too good to be true",
-            "delete them on one side, or delete val/ and let alexnet split by content",
+            _mend_of_leaks(first, bool(exact)),
+        )
+    ]
+
+
+def _mend_of_leaks(first: str, by_content: bool) -> str:
+    folder = first.partition("/")[0]
+    if by_content and folder in HELD_OUT:
+        return f"delete them on one side, or delete {folder}/ and let alexnet split by content"
+    return "delete them on one side"
+
+
+def _resembling(some: Sample, others: Sample) -> set[str]:
+    """The keys of images that look like one of the others; without contrast they would like any."""
+    looks = features(some)
+    known = 1 if some is others else 0  # itself
+    alike = resembled(looks, features(others), _SAME_PICTURE) > known
+    return {some.keys[int(i)] for i in np.flatnonzero(alike & (looks.std(1) > _CONTRAST))}
+
+
+def _scenes(train: Sample) -> list[Finding]:
+    """Training images that look like each other."""
+    share = len(_resembling(train, train)) / max(1, len(train))
+    if share < _SCENE:
+        return []
+    return [
+        Finding(
+            "alike-images",
+            "note",
+            f"{share:.0%} of the training images look like another one, as pictures of a scene "
+            "that stays or frames of a film do, so that their looks do not tell which validation "
+            "images are there twice",
+            "keep each film and each thing that was taken several times on one side",
         )
     ]
 
@@ -281,7 +320,8 @@ def _contrast(train: Sample) -> list[Finding]:
         return []
     pixels = train.thumbnails.astype(np.float32)
     deviation = float((pixels - pixels.mean(0)).std())
-    if deviation >= _LOW_CONTRAST:
+    darkest, brightest = np.percentile(pixels, (1, 99))
+    if deviation >= _LOW_CONTRAST or brightest - darkest >= _LOW_RANGE:
         return []
     return [
         Finding(

@@ -142,6 +142,20 @@ def features(sample: Sample) -> npt.NDArray[np.float32]:
     return small.reshape(len(sample), -1)
 
 
+def resembled(
+    queries: npt.NDArray[np.float32], known: npt.NDArray[np.float32], distance: float
+) -> npt.NDArray[np.int64]:
+    """(q,) how many known rows lie within an rms difference, in grey levels, of each query."""
+    lengths = (known**2).mean(1)
+    counts = [np.empty(0, dtype=np.int64)]
+    for start in range(0, len(queries), _TOGETHER):
+        block = queries[start : start + _TOGETHER]
+        products = block @ known.T / known.shape[1]
+        squared = (block**2).mean(1)[:, None] + lengths[None, :] - 2.0 * products
+        counts.append((squared < distance**2).sum(1))
+    return np.concatenate(counts)
+
+
 def nearest(
     queries: npt.NDArray[np.float32], known: npt.NDArray[np.float32], same: bool = False
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:

@@ -18,6 +18,7 @@ from alexnet.progress import say
 
 FORMAT = "alexnet-checkpoint-1"
 _KEPT = 2
+_UNKNOWN = {"left_chance": True}  # of checkpoints that were written before this was noted
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Position:
     train_seconds: float = 0.0
     wait_seconds: float = 0.0
     images: int = 0
+    left_chance: bool = False  # whether the loss has been below that of guessing
 
 
 def save_checkpoint(folder: Path, position: Position, tensors: dict[str, Tensor]) -> None:
@@ -83,5 +85,5 @@ def _read(path: Path) -> tuple[Position, dict[str, Tensor]]:
         header = file.metadata() or {}
         if header.get("format") != FORMAT:
             raise ValueError("not written by alexnet")
-        position = Position(**json.loads(header["position"]))
+        position = Position(**{**_UNKNOWN, **json.loads(header["position"])})
         return position, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -31,6 +31,7 @@ _DOMINATES = 0.9  # of all training images in one class
 _TOO_SOON = 20  # steps; before them nobody has learned, and symptoms have no cause yet
 _LEFT_CHANCE = 0.95  # of the loss of guessing: below it something is learned
 _MEMORISED = 0.6  # of the loss of guessing, where a healthy validation error is far from chance
+_CLOSE = 0.9  # of the error of guessing
 _GAP = 0.25  # between validation and training error, with a validation loss that rises again
 _RISEN = 1.25
 _WAITS = 0.4  # of the time for data
@@ -49,8 +50,7 @@ class Facts:
     @property
     def chance_loss(self) -> float:
         """The loss of answering the class frequencies whatever the image: their entropy."""
-        seen = self.shares[self.shares > 0]
-        return float(-(seen * np.log(seen)).sum())
+        return entropy(self.shares)
 
     @property
     def blind_error(self) -> float:
@@ -63,6 +63,12 @@ def shares(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float6
     """(C,) share of each class among (N,) labels."""
     counts: npt.NDArray[np.float64] = np.bincount(labels, minlength=classes) / max(1, len(labels))
     return counts
+
+
+def entropy(shares: npt.NDArray[np.float64]) -> float:
+    """Of (C,) shares: the loss of answering them whatever the image; ln(C) where they are even."""
+    seen = shares[shares > 0]
+    return float(-(seen * np.log(seen)).sum())
 
 
 def check_run(rows: Rows, facts: Facts, ended: bool = False) -> list[Finding]:
@@ -165,11 +171,15 @@ def _settled(train: Rows, facts: Facts, steps: int, epochs: float = 0.0) -> bool
 
 
 def _at_chance(validation: Rows, facts: Facts) -> bool:
-    """Whether the last validation error allows that nothing is known of the images."""
+    """Whether the last validation error is that of knowing nothing of the images.
+
+    It must lie close to it, and not only because there are few images: ten allow nearly any error.
+    """
     if not validation:
         return False
-    error = validation[-1]["top1_error"]
-    return wilson_interval(error, max(1, facts.validation_images))[1] >= facts.blind_error
+    error, blind = validation[-1]["top1_error"], facts.blind_error
+    low, high = wilson_interval(error, max(1, facts.validation_images))
+    return bool(error >= _CLOSE * blind and low >= blind / 2 and high >= blind)
 
 
 def _memorises(train: Rows, validation: Rows, facts: Facts) -> list[Finding]:

@@ -26,6 +26,7 @@ from alexnet.rows import RowLog
 from alexnet.training.alarm import Alarm, Sign, check_finite, spread
 from alexnet.training.arrivals import on_device
 from alexnet.training.checkpoint import Position, save_checkpoint
+from alexnet.training.checks import shares
 from alexnet.training.optimizer import optimizer_tensors, restore_optimizer, set_rates
 from alexnet.training.schedule import Moment, Rates, is_finished, rates, warmup_steps
 from alexnet.training.signals import StopRequest
@@ -101,8 +102,8 @@ def train_loop(state: State, around: Surroundings) -> None:
     """
     config, feed = around.config, around.feed
     last_step = total_steps(config, feed.steps_per_epoch)
-    classes = state.network.outline.num_classes
-    alarm = Alarm(classes, state.position.step > 0) if config.train.alarm else None
+    of_classes = shares(feed.images.labels, state.network.outline.num_classes)
+    alarm = Alarm(of_classes, state.position.left_chance) if config.train.alarm else None
     state.network.module.train()
     clock = _Clock()
     agreement = Agreement(around.world)
@@ -132,6 +133,7 @@ def train_loop(state: State, around: Surroundings) -> None:
                 if alarm:
                     known = around.watch.worst if around.watch else None
                     alarm.check(sign, state.network.whole, last.counted(last.images), known)
+                    state.position = replace(state.position, left_chance=alarm.left_chance)
                 meter.advance(0, _note(sign, state.position))
             if step == last_step or _ends_evaluated_epoch(step, around):
                 _validate(state, around, meter)

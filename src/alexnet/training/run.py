@@ -216,7 +216,7 @@ def _run(
             train_loop(state, around)
         except CannotLearnError as verdict:
             if world.is_first:
-                remember_verdict(run, str(verdict))
+                remember_verdict(run, verdict)
             raise
     best = _best(run, network, world)  # the weights that a user gets
     measured = evaluate_model(

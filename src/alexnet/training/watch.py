@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed
+from alexnet.errors import CannotLearnError
 from alexnet.findings import Finding
 from alexnet.model.build import Network
 from alexnet.progress import Meter
@@ -118,10 +119,9 @@ class Watch:
                 _remember(self._run, finding)
 
 
-def remember_verdict(run: Path, verdict: str) -> None:
+def remember_verdict(run: Path, verdict: CannotLearnError) -> None:
     """Write down why the alarm has stopped a run, for the doctor."""
-    cause, _, mend = verdict.partition("; ")
-    _remember(run, Finding(VERDICT, "error", cause, mend))
+    _remember(run, Finding(VERDICT, "error", verdict.cause, verdict.mend))
 
 
 def _remember(run: Path, finding: Finding) -> None:
