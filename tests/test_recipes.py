@@ -1,5 +1,6 @@
 """What the defaults choose, and that every choice is said with its reason."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ def test_what_the_user_sets_changes_what_goes_with_it() -> None:
     assert default(facts).optimizer.lr == pytest.approx(0.005)
     large = DataFacts(1000, 10, mirror=True, batch_size=128)
     assert default(large).optimizer.lr == pytest.approx(0.01)
+    everything = replace(facts, batch_size=100_000)  # more than there are
+    most = replace(facts, batch_size=facts.images)
+    assert default(everything).optimizer.lr == default(most).optimizer.lr
     short = DataFacts(1000, 10, mirror=True, epochs=7)
     assert default(short).schedule.warmup_epochs == pytest.approx(1.0)
 

@@ -88,7 +88,7 @@ def _length(facts: DataFacts) -> list[Choice]:
         ),
         Choice(
             "optimizer.lr",
-            0.01 * math.sqrt(batch_size / 128),
+            0.01 * math.sqrt(min(batch_size, images) / 128),
             "the paper's 0.01 for batches of 128, with the square root of the batch",
         ),
         Choice(

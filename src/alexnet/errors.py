@@ -43,6 +43,14 @@ class PartnerLostError(Exception):
     """
 
 
+class OutOfMemoryError(UserError):
+    """The memory of the device or the machine does not hold what was wanted."""
+
+
+class DamagedRunError(UserError):
+    """Nothing that a run has saved can be read."""
+
+
 class ProcessesLostError(UserError):
     """Processes of a run have ended again and again; what it saved is there to go on from."""
 
@@ -60,14 +68,14 @@ def within_memory() -> Iterator[None]:
     """While open, memory that is not there is a user's error, whoever asked for it.
 
     Raises:
-        UserError: in place of what Python, torch or a GPU's library says.
+        OutOfMemoryError: in place of what Python, torch or a GPU's library says.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
-        raise UserError(
+        raise OutOfMemoryError(
             "the memory does not hold this: use a smaller --batch-size, --set "
             "train.micro_batch_size=N (the same batch in several passes) or a smaller network"
         ) from error

@@ -12,7 +12,7 @@ from alexnet.draws import sample_keys
 from alexnet.errors import UserError
 from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
-from alexnet.training.alarm import Alarm, Sign, dead_units, spread
+from alexnet.training.alarm import Alarm, Sign, spread, unchanging_units
 from alexnet.training.checks import entropy
 
 CHANCE = math.log(10)
@@ -183,9 +183,9 @@ def test_spread_is_that_over_images() -> None:
     assert spread(logits.bfloat16()).item() == pytest.approx(2**0.5 / 3)
 
 
-def test_dead_units_are_counted_by_layer() -> None:
+def test_unchanging_units_are_counted_by_layer() -> None:
     model, images = network(), pictures()
-    before = dead_units(model, images)
+    before = unchanging_units(model, images)
     assert list(before) == [f"relu{number}" for number in range(1, 8)]
     assert all(share < 0.6 for share in before.values())
     half = len(model.fc6.bias) // 2
@@ -193,7 +193,7 @@ def test_dead_units_are_counted_by_layer() -> None:
         model.fc6.bias[:half] = -1e6
         assert model.conv3.bias is not None
         model.conv3.bias.fill_(-1e6)
-    after = dead_units(model, images)
+    after = unchanging_units(model, images)
     assert after["relu3"] == 1.0
     assert after["relu6"] >= 0.5
     assert after["relu2"] == before["relu2"]

@@ -1,6 +1,7 @@
 """A run that begins with another one's weights."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from alexnet.config import Config, OptimizerConfig
 from alexnet.defaults import DataFacts
 from alexnet.errors import UserError
+from alexnet.model.changes import resized
 from alexnet.model.cifar import CifarNet
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
@@ -61,6 +63,17 @@ def test_the_head_of_a_net_for_small_images_goes_by_class_name_too(tmp_path: Pat
     config = fitted(finetune(DataFacts(1000, 10, mirror=True)), path)
     assert config.model.variant == "cifar-18"
     assert config.optimizer.layer_rates == (("fc10", 1, 10.0),)
+
+
+def test_weights_of_another_dropout_may_be_begun_with(tmp_path: Path) -> None:
+    """As those of most runs are: `default` chooses it by the number of images."""
+    base = AlexNet(replace(resized(VARIANTS["paper"], image_size=64), dropout=0.3), 2)
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, base)
+    assert network_of(path)[0].image_size == 64
+    save_weights(path, network(("a", "b"), 1))
+    with pytest.raises(UserError, match="holds a changed paper"):
+        network_of(path)
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
@@ -133,7 +146,8 @@ def test_a_run_from_another_run(
     )
     assert config.recipe == "finetune"
     assert config.model.width == 0.03125
-    assert config.optimizer.lr == pytest.approx(0.005 / 10)
+    scratch = 0.01 * math.sqrt(24 / 128)  # there are no more images than 24 in a batch
+    assert config.optimizer.lr == pytest.approx(scratch / 10)
     assert config.optimizer.layer_rates == (("fc8", 1, 10.0),)
     config = with_layer_rates(config, ("conv1,conv2,conv3,conv4,conv5",), ())
     run = Path(train(out=tmp_path / "run", config=config)["run"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.training.alarm import dead_units
+from alexnet.training.alarm import unchanging_units
 from alexnet.training.watch import Watch
 
 
@@ -52,7 +52,7 @@ def test_many_images_are_watched_by_some(tmp_path: Path) -> None:
     assert {"signal", "dead_units"} <= vitals.keys()
     assert vitals["weight_sizes"] == {"fc8": 2.0}
     assert vitals["output_sizes"] == {"fc8": pytest.approx(1.0)}
-    assert dead_units(model, images) == {"relu1": 1.0}
+    assert unchanging_units(model, images) == {"relu1": 1.0}
     watch.measure(optimizer, model, batch, images[:20], whole=True)
     assert model.shown == [64, 64, 20]
     assert model.training

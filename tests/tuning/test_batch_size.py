@@ -17,13 +17,18 @@ from alexnet.tuning.batch_size import fastest, speeds
 from alexnet.tuning.budget import measure_costs
 
 
-def tried(config: Config, monkeypatch: pytest.MonkeyPatch, most: int = 10**9) -> list[int]:
+def tried(
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int = 10**9,
+    error: Exception = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),  # noqa: B008 (is not changed)
+) -> list[int]:
     """The sizes that are measured where batches up to a size fit."""
     sizes: list[int] = []
 
     def measure(config: Config, source: Any) -> Any:
         if config.train.batch_size > most:
-            raise torch.OutOfMemoryError
+            raise error
         sizes.append(config.train.batch_size)
         return SimpleNamespace(step=0.1)
 
@@ -42,6 +47,8 @@ def test_a_few_images_are_one_batch(
 def test_sizes_grow_while_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tried(Config(), monkeypatch) == [16, 32, 64, 128, 256, 512]
     assert tried(Config(), monkeypatch, most=100) == [16, 32, 64]
+    on_a_processor = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
+    assert tried(Config(), monkeypatch, most=100, error=on_a_processor) == [16, 32, 64]
     with pytest.raises(UserError, match="smallest batch"):
         tried(Config(), monkeypatch, most=8)
 

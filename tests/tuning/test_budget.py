@@ -53,7 +53,7 @@ def test_what_is_planned_ends_in_the_budget(
         fixed = 8.0 + (train + validation) * 1e-4 + validation * image
         assert 0.92 * seconds - fixed < step
         return
-    steps = -(-train // CONFIG.train.batch_size)
+    steps = train / min(train, CONFIG.train.batch_size)  # a short one takes less time
     if planned.train.steps is not None:
         assert planned.train.epochs == 1
         assert planned.train.steps < steps
@@ -83,7 +83,7 @@ def test_the_user_cannot_say_both() -> None:
 def test_what_is_counted_in_epochs_moves_along() -> None:
     """The recipe `original` in 20 epochs instead of 93: all drops, and conv1 slows and freezes."""
     config = original(DataFacts(1000, 10, mirror=True))
-    planned = plan_epochs(config, 2000, Costs(10.0, 0.0, 0.0), 1000, 200)
+    planned = plan_epochs(config, 1900, Costs(10.0, 0.0, 0.0), 1000, 200)
     assert planned.train.epochs == 22
     assert planned.schedule.milestones == (6, 13, 19)
     assert planned.augment.color_epochs == 16
@@ -105,6 +105,16 @@ def test_a_budget_takes_the_place_of_steps_in_a_configuration() -> None:
     assert (longer.train.epochs, longer.train.steps) == (3, None)
 
 
+def test_the_planning_is_part_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 140.0])
+    monkeypatch.setattr(budget.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(budget, "measure_costs", lambda *things: Costs(1.0, 0.0, 0.0))
+    config = override(CONFIG, ["data.source=digits"])
+    images = len(open_source("digits").train)
+    planned = fit_to_budget(config, 100.0).train.steps
+    assert planned == plan_epochs(config, 60.0, Costs(1.0, 0.0, 0.0), images, 0).train.steps
+
+
 def test_costs_are_of_the_training_that_will_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch in passes and on several devices; images that are decoded in every epoch."""
     monkeypatch.setattr(budget, "_seconds_each", lambda work, world: 1.0)
@@ -114,5 +124,7 @@ def test_costs_are_of_the_training_that_will_run(monkeypatch: pytest.MonkeyPatch
     source = open_source("digits")
     assert measure_costs(config, source) == Costs(6.0, 1 / 16, 0.5)
     assert measure_costs(config, source, devices=2) == Costs(3.0, 1 / 32, 0.5)
+    whole = override(config, ["train.batch_size=100000", "train.micro_batch_size=null"])
+    assert measure_costs(whole, source).validation_image == 1 / 1463  # no batch is larger than all
     streamed = override(config, ["data.pixels=stream"])
     assert measure_costs(streamed, source) == Costs(6.0 + 96 * 0.5, 1 / 16 + 0.5, 0.5)

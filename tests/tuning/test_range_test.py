@@ -1,6 +1,7 @@
 """The rate range test: what it reads off, and that nothing is left of it."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from alexnet.config import ModelConfig, override
 from alexnet.data.batches import training_batches
 from alexnet.defaults import DataFacts
+from alexnet.errors import UserError
 from alexnet.parallel.world import make_world
 from alexnet.recipes import cifar_18, default
 from alexnet.training.data import load_data
@@ -78,6 +80,13 @@ def test_a_loss_that_breaks_out_is_an_upper_bound() -> None:
 
 def test_smoothing_is_free_of_its_beginning() -> None:
     assert smoothed([3.0, 3.0, 3.0]) == pytest.approx([3.0] * 3)
+
+
+def test_updates_are_read_off_a_velocity(bench: Bench) -> None:
+    rule = replace(bench.config.optimizer, momentum=0.0)
+    without = replace(bench, config=replace(bench.config, optimizer=rule))
+    with pytest.raises(UserError, match="momentum"):
+        range_test(without, steps=12)
 
 
 def test_the_plot_is_written(bench: Bench, tmp_path: Path) -> None:

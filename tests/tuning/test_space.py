@@ -51,6 +51,9 @@ def test_what_cannot_matter_is_left_out() -> None:
     plain = override(CONFIG, ["augment.color=none", "augment.crop=center"])
     keys = {dimension.key for dimension in space_around(plain)}
     assert not any(key.startswith("augment.") for key in keys)
+    assert "model.dropout" in keys
+    dry = override(plain, ["model.dropout=0"])
+    assert "model.dropout" not in {dimension.key for dimension in space_around(dry)}
     tower = override(Config(), ["model.variant=one-tower"])
     assert "model.initial_scale" not in {d.key for d in space_around(tower)}
 

@@ -191,13 +191,13 @@ def test_a_trial_that_cannot_learn_is_the_last_of_all(
         if run.parent.name == "0001":
             (run / "checkpoints").mkdir(parents=True, exist_ok=True)
             (run / "metrics.jsonl").touch()
-            raise CannotLearnError("it has collapsed")
+            raise CannotLearnError("it has collapsed", "try another rate")
         return advance(run, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "advance", stubborn)
     result = make(image_folder, tmp_path / "study")
     trials = open_study(tmp_path / "study").ledger().trials()
-    assert trials[1].failure == "it has collapsed"
+    assert trials[1].failure == "it has collapsed; try another rate"
     assert result["best"]["trial"] != 1
     assert work(open_study(tmp_path / "study")) == trials  # done is done
 

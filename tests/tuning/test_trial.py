@@ -7,6 +7,7 @@ import pytest
 
 from alexnet.config import Config, read_config
 from alexnet.errors import UserError
+from alexnet.training.checkpoint import load_checkpoint
 from alexnet.tuning import trial
 from alexnet.tuning.halving import Score
 from alexnet.tuning.trial import scores_so_far
@@ -30,6 +31,27 @@ def test_a_pause_within_an_epoch_counts_while_the_trial_stands_there(tmp_path: P
                 assert scores_so_far(tmp_path) == Score(score, 2.0 * score)
     assert scores_so_far(tmp_path, 1 / 3) == Score(0.4, 0.8)
     assert scores_so_far(tmp_path, 1) == Score(0.6, 1.2)
+
+
+def test_a_trial_whose_checkpoints_are_damaged_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    attempts: list[bool] = []
+
+    def take_on(run: Path, epochs: float, data: object) -> object:
+        attempts.append((run / "checkpoints").exists())
+        if attempts == [True]:
+            load_checkpoint(run / "checkpoints")
+        return data
+
+    monkeypatch.setattr(trial, "take_on", take_on)
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "step-00000007.safetensors").write_bytes(b"half")
+    (run / "config.json").write_text(Config().to_json())
+    trial.advance(run, Config(), 1, None)  # type: ignore[arg-type]
+    assert attempts == [True, False]
+    assert read_config(run / "config.json") == Config()
 
 
 def test_a_trial_begins_where_another_worker_was_killed_beginning_it(

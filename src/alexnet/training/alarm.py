@@ -92,7 +92,7 @@ class Alarm:
         if sign.step >= _STEPS_BEFORE_CONSTANT_COUNTS and sign.rows >= _ENOUGH_IMAGES:
             model = whole()  # by all processes, also one that has too few images to look at
             # Measured without dropout, whose noise would pass for an answer.
-            shares = dead_units(model, images) if len(images) >= _ENOUGH_IMAGES else {}
+            shares = unchanging_units(model, images) if len(images) >= _ENOUGH_IMAGES else {}
             dead = [
                 f"{share:.0%} of the units of {layer} are dead (the same for every image)"
                 for layer, share in shares.items()
@@ -153,7 +153,7 @@ def spread(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def dead_units(model: Network, images: Tensor) -> dict[str, float]:
+def unchanging_units(model: Network, images: Tensor) -> dict[str, float]:
     """For each layer of ReLUs, the share of units that are the same for 64 images at most.
 
     Other activations saturate, and come back: a network of sigmoids has no dead units.

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alexnet.errors import UserError
+from alexnet.errors import DamagedRunError, UserError
 from alexnet.files import remove_leftovers, write_atomically
 from alexnet.progress import say
 
@@ -59,7 +59,8 @@ def load_checkpoint(folder: Path) -> tuple[Position, dict[str, Tensor]] | None:
     """The newest readable checkpoint, or None where there is none.
 
     Raises:
-        UserError: there are checkpoints, and none can be read; all stay as they are.
+        UserError: the disk does not give one.
+        DamagedRunError: there are checkpoints, and none can be read; all stay as they are.
     """
     remove_leftovers(folder)
     damaged: list[Path] = []
@@ -76,7 +77,7 @@ def load_checkpoint(folder: Path) -> tuple[Position, dict[str, Tensor]] | None:
             bad.rename(bad.with_suffix(".damaged"))  # must not count among those that are kept
         return loaded
     if damaged:
-        raise UserError(f"none of the checkpoints in {folder} can be read; start a new run")
+        raise DamagedRunError(f"none of the checkpoints in {folder} can be read; start a new run")
     return None
 
 

@@ -29,7 +29,8 @@ def network_of(init: Path) -> tuple[ModelConfig, int]:
         return config.model, config.data.size
     base = load(init)
     known = ALL_VARIANTS.get(base.variant.name, base.variant)
-    if base.variant != replace(known, image_size=base.variant.image_size):
+    new = {f.name: getattr(base.variant, f.name) for f in fields(known) if f.name in _ANEW}
+    if base.variant != replace(known, **new):
         raise UserError(
             f"{init} holds a changed {base.variant.name}; give the run directory it came from"
         )

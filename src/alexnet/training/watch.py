@@ -84,7 +84,7 @@ class Watch:
         Args:
             optimizer: after its step.
             model: after that step.
-            batch: the step's.
+            batch: of the step's last pass.
             images: what the network saw of it.
             whole: with those that need a look at all weights and another forward pass; the first
                 log always has them.

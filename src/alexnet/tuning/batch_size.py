@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 
-import torch
-
 from alexnet.config import Config
 from alexnet.data.sources import open_source
-from alexnet.errors import UserError
+from alexnet.errors import OutOfMemoryError, UserError, within_memory
 from alexnet.tuning.budget import measure_costs
 
 _SIZES = (16, 32, 64, 128, 256, 512)
@@ -24,8 +22,9 @@ def speeds(config: Config) -> dict[int, float]:
     for size in (min(_SIZES[0], images), *(size for size in _SIZES[1:] if size <= images)):
         tried = replace(config, train=replace(config.train, batch_size=size))
         try:
-            measured[size] = size / measure_costs(tried, source).step
-        except (torch.OutOfMemoryError, MemoryError):
+            with within_memory():
+                measured[size] = size / measure_costs(tried, source).step
+        except OutOfMemoryError:
             break
         if len(measured) > 2 and measured[size] < 0.9 * max(measured.values()):
             break  # larger ones only get slower

@@ -40,6 +40,11 @@ class Costs:
     decoding: float  # of one image, all threads together
 
 
+def full_steps(config: Config, images: int) -> float:
+    """The work of an epoch of so many training images, in steps of a whole batch."""
+    return images / min(config.train.batch_size, images)
+
+
 def steps_per_epoch(config: Config, images: int) -> int:
     """Steps in which so many training images pass once; the last may hold fewer."""
     return -(-images // config.train.batch_size)
@@ -75,10 +80,12 @@ def fit_to_budget(
     """
     if any(key_of(entry) in ("train.epochs", "train.steps") for entry in assignments):
         raise UserError("--budget plans the length of the run; leave out --epochs and --steps")
+    began = time.monotonic()
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     costs = measure_costs(config, source, devices_for(processes, config.train.device))
     counts = len(source.train), len(source.validation)
-    fitted = plan_epochs(config, seconds, costs, *counts, assignments)
+    left = seconds - (time.monotonic() - began)
+    fitted = plan_epochs(config, left, costs, *counts, assignments)
     length = (
         f"{fitted.train.epochs} epochs"
         if fitted.train.steps is None
@@ -114,8 +121,7 @@ def plan_epochs(
     views = config.evaluation.views
     fixed = _START_AND_END + images * costs.decoding + validation * costs.validation_image * views
     free = _MARGIN * seconds - fixed
-    steps = steps_per_epoch(config, train)
-    epoch = steps * costs.step + validation * costs.validation_image
+    epoch = full_steps(config, train) * costs.step + validation * costs.validation_image
     if free < costs.step:
         raise UserError(
             f"{duration(seconds)} are too short: reading the images and measuring the result take "
@@ -165,7 +171,8 @@ def measure_costs(config: Config, source: Source, devices: int = 1) -> Costs:
     world = make_world(config.train.device, config.train.precision)
     model = build_network(resolve(config.model), len(source.classes))
     model = model.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    side, share = model.variant.image_size, -(-config.train.batch_size // devices)
+    side = model.variant.image_size
+    share = -(-min(config.train.batch_size, len(source.train)) // devices)
     batch = min(share, config.train.micro_batch_size or share)
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
@@ -204,10 +211,13 @@ def _is_streamed(config: Config, source: Source, world: World) -> bool:
 
 
 def _seconds_each(work: Callable[[], None], world: World) -> float:
-    """Seconds of one call, after two that warm up."""
+    """Seconds of one call, after two that warm up, or one that takes long."""
+    began = time.perf_counter()
     for _ in range(2):
         work()
-    finish(world.device)
+        finish(world.device)
+        if time.perf_counter() - began > _MEASURED_SECONDS / 2:
+            break
     began, calls = time.perf_counter(), 0
     while calls < 2 or time.perf_counter() - began < _MEASURED_SECONDS / 2:
         work()
@@ -232,5 +242,5 @@ def _decoding(source: Source, size: int, workers: int) -> float:
 
 def epoch_seconds(config: Config, costs: Costs, source: Source) -> float:
     """Seconds that an epoch takes here: its training and the evaluation after it."""
-    steps = steps_per_epoch(config, len(source.train))
-    return steps * costs.step + len(source.validation) * costs.validation_image
+    training = full_steps(config, len(source.train)) * costs.step
+    return training + len(source.validation) * costs.validation_image

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from alexnet.data.batches import training_batches
+from alexnet.errors import UserError
 from alexnet.files import write_atomically
 from alexnet.progress import Meter
 from alexnet.training.checkpoint import Position
@@ -71,7 +72,16 @@ def range_test(bench: Bench, steps: int) -> RangeTest:
     Args:
         bench: weights, velocity and images; whatever they are now is put back to the bit.
         steps: of the sweep; two decades need 30, four 60.
+
+    Raises:
+        UserError: there is no momentum.
     """
+    rule = bench.config.optimizer
+    if rule.kind != "adamw" and not rule.momentum:
+        raise UserError(
+            "the range test reads the size of updates off the velocity, which momentum 0 has none "
+            "of; use --set optimizer.momentum=0.9"
+        )
     before = {name: tensor.detach().clone() for name, tensor in bench.state.tensors().items()}
     position = bench.state.position
     low = bench.config.optimizer.lr / _GROWTH ** ((steps - 1) / 2)

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,13 @@ from alexnet.training.data import load_data
 from alexnet.training.directory import check_apart
 from alexnet.training.loop import total_steps
 from alexnet.tuning.batch_size import fastest, speeds
-from alexnet.tuning.budget import epoch_seconds, measure_costs, read_duration, steps_per_epoch
+from alexnet.tuning.budget import (
+    epoch_seconds,
+    full_steps,
+    measure_costs,
+    read_duration,
+    steps_per_epoch,
+)
 from alexnet.tuning.halving import Plan, Rungs, best, rungs_of
 from alexnet.tuning.joining import Asked, check_asked
 from alexnet.tuning.page import command_line, importance, share_of_full, verdict, write_page
@@ -184,8 +191,10 @@ def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) 
     Raises:
         UserError: fewer than four do.
     """
+    began = time.monotonic()
     costs = measure_costs(config, source)
-    steps = steps_per_epoch(config, len(source.train))
+    left = seconds - (time.monotonic() - began)
+    steps = full_steps(config, len(source.train))
     evaluation = len(source.validation) * costs.validation_image
     reading = (len(source.train) + len(source.validation)) * costs.decoding
 
@@ -195,7 +204,7 @@ def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) 
         training = plan.epochs() * steps * costs.step
         return reading + visits + training + plan.evaluations() * evaluation
 
-    count = bisect.bisect(range(1, _MOST + 1), _MARGIN * seconds, key=duration)
+    count = bisect.bisect(range(1, _MOST + 1), _MARGIN * left, key=duration)
     if count < _FEWEST:
         raise UserError(
             f"only {count} trials of {config.train.epochs} epochs of "

@@ -78,7 +78,7 @@ def space_around(config: Config, fixed: Collection[str] = ()) -> Space:
         Range("optimizer.weight_decay", 5e-5, 5e-3, log=True),
         Among("optimizer.momentum", (0.8, 0.9, 0.95)),
     ]
-    if isinstance(variant, Variant):
+    if isinstance(variant, Variant) and variant.dropout:
         dimensions.append(Range("model.dropout", 0.2, 0.7))
     dimensions += [
         Among("schedule.kind", ("polynomial", "cosine")),

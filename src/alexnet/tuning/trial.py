@@ -1,13 +1,15 @@
 """A trial is a run like any other, taken on a few epochs at a time."""
 
 import math
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from alexnet.config import Config
-from alexnet.errors import UserError
+from alexnet.errors import DamagedRunError, UserError
 from alexnet.parallel.world import make_world
+from alexnet.progress import say
 from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.data import Data, load_data
@@ -41,7 +43,13 @@ def advance(run: Path, config: Config, epochs: float, data: Data) -> None:
     """
     if not (run / "config.json").exists():
         create_run(config, run)
-    take_on(run, epochs, data)
+    try:
+        take_on(run, epochs, data)
+    except DamagedRunError:
+        say(f"nothing that was saved in {run} can be read; it begins anew")
+        shutil.rmtree(run)
+        create_run(config, run)
+        take_on(run, epochs, data)
     for older in checkpoints(run / "checkpoints")[:-1]:
         older.unlink()  # a paused trial needs one; there may be many trials
 
