@@ -38,6 +38,8 @@ def main() -> None:
 
 def run(arguments: list[str], debug: bool = False) -> int:
     """Run a command and return its exit code."""
+    if sys.platform == "win32":  # locks, signals and processes are those of POSIX
+        return _complain("Windows is not supported by itself; run it in WSL", _USER_ERROR)
     set_up_process()
     if sys.stderr is None:  # it was closed before the start
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (as long as the process lives)

@@ -149,6 +149,7 @@ def _regularisation(facts: DataFacts) -> list[Choice]:
     if facts.images < 500:
         dropout, reason = 0.5, "the paper's; so few are soon known by heart"
     elif facts.images < _SMALL_SET:
+        # 2012 (D12): half of the units, of so many images as nobody has at home.
         dropout, reason = 0.3, "the paper's 0.5 wants more steps than there are"
     else:
         dropout, reason = 0.5, "the paper's"
