@@ -1,5 +1,6 @@
 """Parquet files as the Hugging Face hub ships image sets."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import lookalikes
@@ -81,6 +82,68 @@ def test_other_column_names(tmp_path):
     source = open_parquet(tmp_path)
     assert source.train.labels.tolist() == [i % 3 for i in range(30)]
     assert source.validation.read(4) == bytes([4])
+    assert "the labels are the column 'fine_label'" in source.notes
+
+
+def write_columns(path, label_class, **integers):
+    """Twelve images beside columns of integers, of which one may be known as the label."""
+    names = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+    noted = json.dumps({"info": {"features": {label_class: names} if label_class else {}}})
+    rows = [
+        {"image": {"bytes": bytes([i]), "path": None}}
+        | {name: values[i % len(values)] for name, values in integers.items()}
+        for i in range(12)
+    ]
+    table = pa.Table.from_pylist(rows).replace_schema_metadata({"huggingface": noted})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("label_class", "columns", "chosen"),
+    [
+        ("kind", ("width", "label", "kind"), "kind"),
+        (None, ("width", "label"), "label"),
+        (None, ("kind",), "kind"),
+    ],
+)
+def test_the_label_is_what_the_metadata_says_or_what_is_called_so(
+    tmp_path, label_class, columns, chosen
+):
+    integers = {name: [0, 1] if name == chosen else [80, 81, 82] for name in columns}
+    source = open_parquet(write_columns(tmp_path / "all.parquet", label_class, **integers))
+    labels = {*source.train.labels.tolist(), *source.validation.labels.tolist()}
+    assert labels == {0, 1}
+    assert source.classes == (("cat", "dog") if label_class else ("0", "1"))
+    assert bool(source.notes) == (chosen != "label")
+
+
+def test_which_of_several_columns_is_the_label_is_not_guessed(tmp_path):
+    path = write_columns(tmp_path / "all.parquet", None, width=[80, 81], kind=[0, 1])
+    with pytest.raises(UserError, match="may be the labels: width, kind; call the one"):
+        open_parquet(path)
+
+
+def test_the_conversion_of_the_hub_has_a_folder_a_split(tmp_path):
+    rows = [row(bytes([i]), None, i % 2) for i in range(6)]
+    write_table(tmp_path / "default" / "train" / "0000.parquet", rows[:4])
+    write_table(tmp_path / "default" / "train" / "0001.parquet", rows[4:])
+    write_table(tmp_path / "default" / "validation" / "0000.parquet", rows[:2])
+    source = open_source(str(tmp_path / "default"))
+    assert [source.train.read(i) for i in range(6)] == [bytes([i]) for i in range(6)]
+    assert len(source.validation) == 2
+    with pytest.raises(UserError, match=r"give .*default instead"):
+        open_source(str(tmp_path))
+
+
+def test_paths_without_images_are_refused(tmp_path):
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("image", image), ("label", pa.int64())])
+    rows = [row(None, f"{i}.png", i % 2) for i in range(6)]
+    path = write_table(tmp_path / "all.parquet", rows, schema=schema)
+    with pytest.raises(UserError, match="holds the paths of its images, not the images"):
+        open_parquet(path)
 
 
 def test_an_image_that_is_only_a_path_is_empty(tmp_path):

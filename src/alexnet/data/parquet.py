@@ -1,9 +1,10 @@
 """Parquet files as the Hugging Face hub ships image sets.
 
-A split is one or more files, `train-00000-of-00294.parquet` and so on, perhaps in a folder `data`.
-Columns: an image, struct<bytes: binary, path: string>, and an integer label, whose class names the
-schema's metadata holds under "huggingface". ImageNet comes so with labels in the order of WordNet
-identifiers, unlike the archives.
+A split is one or more files, `train-00000-of-00294.parquet` and so on, perhaps in a folder `data`,
+or `train/0000.parquet` and so on, as the hub's own conversion has them. Columns: an image,
+struct<bytes: binary, path: string>, and an integer label, whose class names the schema's metadata
+holds under "huggingface". ImageNet comes so with labels in the order of WordNet identifiers, unlike
+the archives.
 """
 
 import json
@@ -23,7 +24,13 @@ from alexnet.data.sources import Source, Split, as_text
 from alexnet.errors import UserError
 
 _NAME = re.compile(r"(train|validation|valid|val|test)\b.*\.parquet", re.IGNORECASE)
-_SPLITS = {"train": "train", "test": "test"}  # every other name is a validation split
+_SPLITS = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
 _GROUPS_KEPT = 4  # row groups held in memory: readers go through them one after the other
 
 
@@ -48,7 +55,7 @@ def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
     train, validation, test = (splits.get(name) for name in ("train", "validation", "test"))
     if train is None:
         raise UserError(f"{path} has no training images; wanted are files train-*.parquet")
-    notes = []
+    notes = tables["train"].notes()
     if test is not None and (unknown := test.labels < 0).any():
         notes.append(f"{unknown.sum()} test images have no label and are left out")
         test = test.take(np.flatnonzero(~unknown)) if not unknown.all() else None
@@ -74,15 +81,25 @@ def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
-    """Split → its files in order, from the folder or its folder `data`."""
+    """Split → its files in order, from the folder, its folder `data` or its folders of splits."""
+    return _named_files(folder) or _named_files(folder / "data") or _files_in_folders(folder)
+
+
+def _named_files(folder: Path) -> dict[str, list[Path]]:
+    """Files whose names begin with the split's."""
     found: dict[str, list[Path]] = {}
-    for place in (folder, folder / "data"):
-        for path in sorted(place.glob("*.parquet")):
-            if match := _NAME.fullmatch(path.name):
-                split = _SPLITS.get(match[1].lower(), "validation")
-                found.setdefault(split, []).append(path)
-        if found:
-            break
+    for path in sorted(folder.glob("*.parquet")):
+        if match := _NAME.fullmatch(path.name):
+            found.setdefault(_SPLITS[match[1].lower()], []).append(path)
+    return found
+
+
+def _files_in_folders(folder: Path) -> dict[str, list[Path]]:
+    """Files in folders called like the splits."""
+    found: dict[str, list[Path]] = {}
+    for name, split in _SPLITS.items():
+        if paths := sorted((folder / name).glob("*.parquet")):
+            found.setdefault(split, []).extend(paths)
     return found
 
 
@@ -97,6 +114,8 @@ class _Table:
         self._files = [_opened(path) for path in paths]
         self._schema = self._files[0].schema_arrow
         self._image, self._label = _columns(paths[0], self._schema)
+        for place, file in zip(paths, self._files, strict=True):
+            _check_embedded(place, file, f"{self._image}.bytes")
         self._groups = [
             (file, group, file.metadata.row_group(group).num_rows)
             for file in self._files
@@ -119,10 +138,12 @@ class _Table:
 
     def classes(self, at_least: int) -> tuple[str, ...]:
         """The names in the metadata; without them the labels' numbers."""
-        metadata = (self._schema.metadata or {}).get(b"huggingface", b"{}")
-        features = json.loads(metadata).get("info", {}).get("features", {})
-        names = features.get(self._label, {}).get("names")
+        names = _features(self._schema).get(self._label, {}).get("names")
         return tuple(names or (str(label) for label in range(at_least)))
+
+    def notes(self) -> list[str]:
+        """Which column was taken for the labels, if its name leaves that open."""
+        return [] if self._label == "label" else [f"the labels are the column {self._label!r}"]
 
     @staticmethod
     def _column(file: Any, name: str) -> Any:
@@ -164,13 +185,56 @@ def _columns(path: Path, schema: Any) -> tuple[str, str]:
     from pyarrow import types
 
     images = [f.name for f in schema if types.is_struct(f.type) and _has_bytes(f.type)]
-    labels = [f.name for f in schema if types.is_integer(f.type)]
-    if not images or not labels:
+    integers = [f.name for f in schema if types.is_integer(f.type)]
+    if not images or not integers:
         raise UserError(
             f"{path} has no column of images (struct<bytes, path>) with integer labels beside it; "
             f"it has: {', '.join(schema.names)}"
         )
-    return images[0], "label" if "label" in labels else labels[0]
+    features = _features(schema)
+    classes = [name for name in integers if features.get(name, {}).get("_type") == "ClassLabel"]
+    return images[0], _label_column(path, classes or integers)
+
+
+def _label_column(path: Path, integers: Sequence[str]) -> str:
+    """Of several columns the one called `label`: another may be a size or a row's number."""
+    if "label" in integers:
+        return "label"
+    if len(integers) > 1:
+        raise UserError(
+            f"{path} has several columns that may be the labels: {', '.join(integers)}; "
+            "call the one that is meant 'label'"
+        )
+    return integers[0]
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """What the `datasets` library has noted of each column."""
+    metadata = (schema.metadata or {}).get(b"huggingface", b"{}")
+    features: dict[str, Any] = json.loads(metadata).get("info", {}).get("features", {})
+    return features
+
+
+def _check_embedded(path: Path, file: Any, column: str) -> None:
+    """Refuse a file that names its images only; the counts of nulls are known without reading.
+
+    Raises:
+        UserError: no row has an image's bytes.
+    """
+    groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+    nulls = [_nulls(group, column) for group in groups]
+    if nulls and nulls == [group.num_rows for group in groups]:
+        raise UserError(
+            f"{path} holds the paths of its images, not the images; write it with their bytes, or "
+            "list the paths in a CSV file of path,label"
+        )
+
+
+def _nulls(group: Any, name: str) -> int | None:
+    """How many values of a column are null, if its statistics say so."""
+    columns = (group.column(index) for index in range(group.num_columns))
+    statistics = next(c.statistics for c in columns if c.path_in_schema == name)
+    return statistics.null_count if statistics and statistics.has_null_count else None
 
 
 def _has_bytes(struct: Any) -> bool:
