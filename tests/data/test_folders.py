@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.data.folders import in_validation, open_folder
+from alexnet.data.folders import images_in, in_validation, open_folder
 from alexnet.data.sources import Source, Split, open_source
 from alexnet.errors import UserError
 
@@ -262,6 +262,20 @@ def test_images_beside_the_class_folders_are_noted(tmp_path):
     assert len(source.train) + len(source.validation) == 40
     assert len(source.notes) == 1
     assert "stray.jpg" in source.notes[0]
+
+
+def test_photographs_in_formats_that_are_not_read_are_counted(tmp_path):
+    names = [*numbered("cat", 6), "cat/a.HEIC", "cat/deep/b.heic", *numbered("dog", 6), "dog/c.NEF"]
+    source = open_folder(put(tmp_path / "one", *names))
+    assert len(source.train) + len(source.validation) == 12
+    assert source.unusable == ()
+    assert source.notes == (
+        "2 .heic files are not read; export them as JPEG",
+        "1 .nef files are not read; export them as JPEG",
+    )
+    splits = [f"{split}/{name}" for split in ("train", "val") for name in names]
+    assert "4 .heic files" in open_folder(put(tmp_path / "two", *splits)).notes[0]
+    assert "cat/a.HEIC" in images_in(tmp_path / "one")  # predict has an entry for it
 
 
 def test_an_unreadable_folder_is_one_line(tmp_path, monkeypatch):

@@ -289,6 +289,22 @@ def test_junk_before_the_header_is_skipped_where_it_is_short():
         decode(b"#" * 4100 + FILES["jpeg"])
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"\0\0\0\x18ftypheic",
+        b"\0\0\0\x20ftypavif",
+        b"\xff\x0a",
+        b"\0\0\0\x0cJXL ",
+        b"\0\0\0\x0cjP  ",
+    ],
+)
+def test_formats_that_phones_write_are_called_what_they_are(start):
+    """Even with a preview in JPEG near their beginning."""
+    with pytest.raises(BadImage, match="not read; export it as JPEG"):
+        decode(start + bytes(100) + FILES["jpeg"])
+
+
 def test_gzipped_members_are_unpacked(monkeypatch):
     packed = gzip.compress(FILES["jpeg"])
     assert decode(packed).tobytes() == decode(FILES["jpeg"]).tobytes()

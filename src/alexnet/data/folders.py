@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.encoded import read_encoded
-from alexnet.data.images import EXTENSIONS
+from alexnet.data.images import EXTENSIONS, NOT_READ
 from alexnet.data.sources import Source, Split, as_text
 from alexnet.data.threads import mapped
 from alexnet.errors import UserError
@@ -25,6 +25,7 @@ from alexnet.errors import UserError
 LAYOUT = "train/CLASS/*.jpg with val/ beside it, or CLASS/*.jpg"
 _TRAIN = "train"
 HELD_OUT = ("val", "valid", "validation", "test")  # the first that is there serves
+_OTHER_FORMAT = "in a format that is not read"
 
 # Hash of the names of files → (N, 2) sizes and times, (N, 32) digests: see `_digests`.
 _remembered: dict[bytes, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = {}
@@ -36,6 +37,7 @@ class _Classes:
 
     images: dict[str, list[str]]  # sorted paths relative to the folder that was opened
     unusable: list[tuple[str, str]]  # (path, reason) of what is called an image but is no file
+    passed_over: list[str]  # paths of photographs in formats that are not read
 
     def paths(self, names: Sequence[str]) -> list[str]:
         """The images of these classes, one class after the other."""
@@ -120,7 +122,8 @@ def _open_splits(
     if held_out.lower() == "test":
         notes.insert(0, f"{held_out}/ serves as the validation set, for there is no val/")
     train_paths, seen_paths = classes.paths(names), seen.paths(names)
-    test = _Classes({}, []) if held_out.lower() == "test" else _test_classes(folder, names)
+    test = _Classes({}, [], []) if held_out.lower() == "test" else _test_classes(folder, names)
+    notes += _passed_over([*classes.passed_over, *seen.passed_over, *test.passed_over])
     test_paths = test.paths(names)
     return Source(
         name=_name(folder),
@@ -140,7 +143,7 @@ def _test_classes(folder: Path, names: Sequence[str]) -> _Classes:
     there = _named(_look(folder)[0], "test")
     inside = _look(folder / there)[0] if there else []
     if not there or not inside or not set(inside) <= set(names):
-        return _Classes({}, [])
+        return _Classes({}, [], [])
     return _find_classes(folder, there)
 
 
@@ -165,7 +168,7 @@ def _open_classes(
         classes=tuple(map(as_text, names)),
         train=everything.take(np.flatnonzero(~held_out)),
         validation=everything.take(np.flatnonzero(held_out)),
-        notes=notes,
+        notes=(*notes, *_passed_over(classes.passed_over)),
         unusable=_named_in_text(classes.unusable),
         files=lambda: [folder / path for path in paths],
     )
@@ -212,16 +215,19 @@ def _find_classes(folder: Path, inside: str) -> _Classes:
                 f"the images lie directly in {place}; put them into one folder a class: {LAYOUT}"
             )
         raise UserError(f"no images in {place}: {_contents(place)}; wanted is {LAYOUT}")
-    found = _Classes({}, [])
+    found = _Classes({}, [], [])
     for name in folders:
         images = sorted(_images(folder, f"{inside}/{name}" if inside else name, set()))
         found.images[name] = [path for path, fault in images if not fault]
-        found.unusable.extend((path, fault) for path, fault in images if fault)
+        found.passed_over.extend(path for path, fault in images if fault == _OTHER_FORMAT)
+        found.unusable.extend(
+            (path, fault) for path, fault in images if fault not in ("", _OTHER_FORMAT)
+        )
     return found
 
 
 def _images(folder: Path, inside: str, seen: set[str]) -> Iterator[tuple[str, str]]:
-    """(path, why it is no file or "") of the images in `folder/inside` and below, in no order.
+    """(path, why it cannot be used or "") of the images in `folder/inside` and below, in no order.
 
     Args:
         folder: what paths are relative to.
@@ -259,6 +265,8 @@ def images_in(folder: Path) -> list[str]:
 
 def _image(entry: "os.DirEntry[str]", path: str) -> list[tuple[str, str]]:
     """An image with its fault or "", or nothing."""
+    if entry.name.lower().endswith(NOT_READ):
+        return [(path, _OTHER_FORMAT)]
     return [(path, _fault(entry))] if _promises_an_image(entry.name) else []
 
 
@@ -326,6 +334,15 @@ def _ignored(files: Sequence[str]) -> tuple[str, ...]:
         return ()
     first = as_text(images[0])
     return (f"{len(images)} images lie beside the class folders and are left out ({first} …)",)
+
+
+def _passed_over(paths: Sequence[str]) -> list[str]:
+    """A note on the photographs of each format that is not read."""
+    endings = Counter(Path(path).suffix.lower() for path in paths)
+    return [
+        f"{count} {ending} files are not read; export them as JPEG"
+        for ending, count in endings.most_common()
+    ]
 
 
 def _check_not_misplaced(folder: Path, folders: list[str], held_out: str | None) -> None:

@@ -15,6 +15,7 @@ What becomes of the awkward ones:
 | junk before a JPEG's header | skipped, if the header begins in the first 4 KiB |
 | gzip'd (some members of the ILSVRC-2010 archives) | unpacked, then decoded |
 | animation | its first picture |
+| HEIC, AVIF, JPEG XL, JPEG 2000 | refused, with the advice to export it as JPEG |
 | truncated, broken, empty, not an image | `BadImage`; never half a picture padded with grey |
 | more pixels than the limit | `BadImage` from the header alone, before any pixel has memory |
 
@@ -63,6 +64,24 @@ EXTENSIONS = (
 )
 """How names end that promise an image, in lower case. Only folders are searched by name."""
 
+NOT_READ = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".jp2",
+    ".j2k",
+    ".arw",
+    ".cr2",
+    ".cr3",
+    ".dng",
+    ".nef",
+    ".orf",
+    ".raf",
+    ".rw2",
+)
+"""How names of photographs end that we do not read: a folder must not lose them in silence."""
+
 MAX_PIXELS = 100_000_000
 """Larger images are refused. Decoding needs about 4 bytes a pixel, 10 for progressive JPEG."""
 
@@ -93,6 +112,11 @@ class _TiffFile(TiffImageFile):
         """Leave out what Pillow does here: turning the picture, and with it its size."""
         self._size = self.im.size
 
+
+# HEIC, AVIF and Canon's raw files; JPEG XL; JPEG 2000.
+_NOT_READ = re.compile(
+    rb".{4}ftyp(?:hei|hev|mif1|msf1|avi|crx)|\xff\x0a|\0\0\0\x0c(?:JXL |jP  )", re.DOTALL
+)
 
 # The classes are called directly because `Image.open` warns on the way, and a warning can be
 # silenced only for all threads at once.
@@ -185,6 +209,8 @@ def _recognise(encoded: bytes) -> tuple[bytes, type[ImageFile]]:
     for signature, reader in _READERS:
         if signature.match(encoded):
             return encoded, reader
+    if _NOT_READ.match(encoded):
+        raise BadImage("HEIC or another format that is not read; export it as JPEG")
     start = encoded.find(_JPEG, 0, _MAX_JUNK)
     if start < 0:
         raise BadImage("not an image")
