@@ -287,6 +287,35 @@ def test_an_unreadable_folder_is_one_line(tmp_path, monkeypatch):
         open_folder(tmp_path)
 
 
+def test_files_and_folders_that_may_not_be_read_are_listed(tmp_path, monkeypatch):
+    """Root may read everything, so the refusal is played."""
+    put(tmp_path, *numbered("cat", 9), "cat/deep/1.jpg", *numbered("dog", 9))
+    really_opened, really_scanned = Path.open, os.scandir
+
+    def opened(path: Path, *mode: str) -> object:
+        if path.name == "3.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_opened(path, *mode)
+
+    def scanned(path: Path) -> object:
+        if path.name == "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_scanned(path)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "scandir", scanned)
+    unusable = dict.fromkeys(("cat/deep", "cat/3.jpg", "dog/3.jpg"), "Permission denied")
+    for _ in range(2):  # what is remembered of the first time must not hide them
+        source = open_folder(tmp_path)
+        assert dict(source.unusable) == unusable
+        assert len(source.train) + len(source.validation) == 16
+        assert "dog/3.jpg" not in {*source.train.keys, *source.validation.keys}
+    for number in {*range(9)} - {3}:
+        (tmp_path / f"dog/{number}.jpg").unlink()
+    with pytest.raises(UserError, match=r"class 'dog' .*: Permission denied \(dog/3\.jpg\); add"):
+        open_folder(tmp_path)
+
+
 def test_a_file_that_has_gone_is_an_os_error_on_reading(tmp_path):
     put(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg")
     source = open_folder(tmp_path)

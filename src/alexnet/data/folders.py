@@ -5,21 +5,20 @@ its bytes, read as a fraction, is below the wanted one. So the split needs no fi
 is the same on every machine, identical files share a side, and new files do not move old ones.
 """
 
-import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from alexnet.data.contents import digests
 from alexnet.data.encoded import read_encoded
 from alexnet.data.images import EXTENSIONS, NOT_READ
 from alexnet.data.sources import Source, Split, as_text
-from alexnet.data.threads import mapped
 from alexnet.errors import UserError
 
 LAYOUT = "train/CLASS/*.jpg with val/ beside it, or CLASS/*.jpg"
@@ -27,16 +26,13 @@ _TRAIN = "train"
 HELD_OUT = ("val", "valid", "validation", "test")  # the first that is there serves
 _OTHER_FORMAT = "in a format that is not read"
 
-# Hash of the names of files → (N, 2) sizes and times, (N, 32) digests: see `_digests`.
-_remembered: dict[bytes, tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = {}
-
 
 @dataclass(frozen=True)
 class _Classes:
     """The class folders of a folder, by name."""
 
     images: dict[str, list[str]]  # sorted paths relative to the folder that was opened
-    unusable: list[tuple[str, str]]  # (path, reason) of what is called an image but is no file
+    unusable: list[tuple[str, str]]  # (path, reason) of what is called an image but is none
     passed_over: list[str]  # paths of photographs in formats that are not read
 
     def paths(self, names: Sequence[str]) -> list[str]:
@@ -47,6 +43,14 @@ class _Classes:
         """(N,) the class of each of `paths`."""
         counts = [len(self.images.get(name, [])) for name in names]
         return np.repeat(np.arange(len(names), dtype=np.int64), counts)
+
+    def without(self, faults: Mapping[str, str]) -> "_Classes":
+        """The same, where these images, path → reason, turned out to be unusable."""
+        images = {
+            name: [path for path in paths if path not in faults]
+            for name, paths in self.images.items()
+        }
+        return replace(self, images=images, unusable=[*self.unusable, *faults.items()])
 
 
 def open_folder(folder: Path, *, validation_fraction: float = 0.2) -> Source:
@@ -151,12 +155,11 @@ def _open_classes(
     folder: Path, inside: str, validation_fraction: float, notes: tuple[str, ...]
 ) -> Source:
     """A folder without validation images: `folder/inside/CLASS/*`, split by content."""
-    classes = _training_classes(folder, inside)
+    classes, contents = _readable(folder, inside, _training_classes(folder, inside))
     names = sorted(classes.images)
     paths, labels = classes.paths(names), classes.labels(names)
     everything = _split(folder, paths, labels)
-    contents = _digests([folder / path for path in paths])
-    held_out = in_validation(contents, labels, validation_fraction)
+    held_out = in_validation([contents[path] for path in paths], labels, validation_fraction)
     if not held_out.any():
         raise UserError(
             f"no class of {folder / inside} has two different images, so that none can be held "
@@ -172,6 +175,20 @@ def _open_classes(
         unusable=_named_in_text(classes.unusable),
         files=lambda: [folder / path for path in paths],
     )
+
+
+def _readable(folder: Path, inside: str, classes: _Classes) -> tuple[_Classes, dict[str, bytes]]:
+    """The classes without the images that may not be read, and digests of the others by path.
+
+    Raises:
+        UserError: a class has no other images.
+    """
+    paths = classes.paths(sorted(classes.images))
+    outcomes = dict(zip(paths, digests([folder / path for path in paths]), strict=True))
+    faults = {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, str)}
+    readable = classes.without(faults)
+    _check_filled(folder, inside, readable)
+    return readable, {p: outcome for p, outcome in outcomes.items() if isinstance(outcome, bytes)}
 
 
 def _split(folder: Path, paths: Sequence[str], labels: npt.NDArray[np.int64]) -> Split:
@@ -192,13 +209,21 @@ def _training_classes(folder: Path, inside: str) -> _Classes:
             f"{place} has one class only, {next(iter(classes.images))!r}; wanted are two or more: "
             f"{LAYOUT}"
         )
+    _check_filled(folder, inside, classes)
+    return classes
+
+
+def _check_filled(folder: Path, inside: str, classes: _Classes) -> None:
+    """Refuse classes without images: the network would have an answer that is never right."""
     for name, paths in sorted(classes.images.items()):
         if not paths:
+            place = _below(inside, name)
+            faults = [f"{fault} ({p})" for p, fault in classes.unusable if _is_below(p, place)]
             raise UserError(
-                f"class {name!r} has no images in {place / name}: {_contents(place / name)}; "
+                f"class {name!r} has no images in {folder / place}: "
+                f"{faults[0] if faults else _contents(folder / place)}; "
                 "add some or remove the folder"
             )
-    return classes
 
 
 def _find_classes(folder: Path, inside: str) -> _Classes:
@@ -217,7 +242,7 @@ def _find_classes(folder: Path, inside: str) -> _Classes:
         raise UserError(f"no images in {place}: {_contents(place)}; wanted is {LAYOUT}")
     found = _Classes({}, [], [])
     for name in folders:
-        images = sorted(_images(folder, f"{inside}/{name}" if inside else name, set()))
+        images = sorted(_images(folder, _below(inside, name), set()))
         found.images[name] = [path for path, fault in images if not fault]
         found.passed_over.extend(path for path, fault in images if fault == _OTHER_FORMAT)
         found.unusable.extend(
@@ -241,12 +266,26 @@ def _images(folder: Path, inside: str, seen: set[str]) -> Iterator[tuple[str, st
         yield inside, "a link to a folder that it lies in"  # with the images of other classes
         return
     seen.add(real)
-    for entry in _entries(folder / inside):
+    try:
+        entries = _visible(folder / inside)
+    except OSError as error:
+        yield inside, error.strerror or str(error)
+        return
+    for entry in entries:
         path = f"{inside}/{entry.name}"
         if _is_folder(entry):
             yield from _images(folder, path, seen)
         else:
             yield from _image(entry, path)
+
+
+def _below(inside: str, name: str) -> str:
+    """The path of a name in a folder, "" being the one that was opened."""
+    return f"{inside}/{name}" if inside else name
+
+
+def _is_below(path: str, inside: str) -> bool:
+    return path == inside or path.startswith(f"{inside}/")
 
 
 def _lies_in(place: Path, real: str) -> bool:
@@ -279,12 +318,17 @@ def _look(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _entries(folder: Path) -> "list[os.DirEntry[str]]":
-    """What is in a folder, without hidden things."""
+    """`_visible`, of a folder without which there is no data set."""
     try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not _hidden(entry.name)]
+        return _visible(folder)
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
+
+
+def _visible(folder: Path) -> "list[os.DirEntry[str]]":
+    """What is in a folder, without hidden things."""
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not _hidden(entry.name)]
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -360,38 +404,3 @@ def _check_not_misplaced(folder: Path, folders: list[str], held_out: str | None)
             f"{folder} has one class only, {folders[0]!r}; if the folders in it are the classes, "
             f"give {inner} instead"
         )
-
-
-def _digests(files: Sequence[Path]) -> list[bytes]:
-    """SHA-256 of each file. A training opens its folder twice, and need not read it twice.
-
-    The last folder is remembered, 48 bytes a file; what has changed in it is read again.
-    """
-    names = hashlib.sha256("\0".join(map(str, files)).encode(errors="surrogateescape")).digest()
-    status = np.array(list(mapped(_status, files)), np.int64)  # (N, 2)
-    unknown = np.full_like(status, -1), np.zeros((len(files), 32), np.uint8)
-    known_status, known = _remembered.get(names, unknown)
-    digests = known.copy()
-    changed = np.flatnonzero((status != known_status).any(axis=1)).tolist()
-    for index, digest in zip(changed, mapped(_digest, [files[i] for i in changed]), strict=True):
-        digests[index] = np.frombuffer(digest, np.uint8)
-    _remembered.clear()
-    _remembered[names] = status, digests
-    return [row.tobytes() for row in digests]
-
-
-def _status(path: Path) -> tuple[int, int]:
-    """Bytes, and the time of the last change."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    return status.st_size, status.st_mtime_ns
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
