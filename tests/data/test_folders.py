@@ -256,6 +256,26 @@ def test_a_class_may_be_called_train(tmp_path):
     assert open_folder(tmp_path).classes == ("bus", "train")
 
 
+def test_folders_that_systems_leave_are_no_classes(tmp_path):
+    left = ("@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX")
+    put(tmp_path, *numbered("cat", 5), *numbered("dog", 5), *(f"{name}/1.jpg" for name in left))
+    put(tmp_path, "cat/@eaDir/1.jpg")
+    assert open_folder(tmp_path).classes == ("cat", "dog")
+    assert images_in(tmp_path) == [*numbered("cat", 5), *numbered("dog", 5)]
+
+
+def test_a_class_that_cannot_be_used_says_why(tmp_path):
+    """Rather than that it has only other files, such as .jpg, where .jpg is read."""
+    put(tmp_path, *numbered("cat", 5), *numbered("dog", 5), "cat/a.gif")
+    (tmp_path / "all").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(UserError, match=r"'all' has no images in .*: a link to a folder that"):
+        open_folder(tmp_path)
+    (tmp_path / "all").unlink()
+    put(tmp_path, "all/.thumbs/1.jpg", "all/1.txt")
+    with pytest.raises(UserError, match=r"only other files \(\.txt\), where"):
+        open_folder(tmp_path)
+
+
 def test_images_beside_the_class_folders_are_noted(tmp_path):
     put(tmp_path, *numbered("cat", 20), *numbered("dog", 20), "stray.jpg", "readme.txt")
     source = open_folder(tmp_path)

@@ -24,6 +24,7 @@ from alexnet.errors import UserError
 LAYOUT = "train/CLASS/*.jpg with val/ beside it, or CLASS/*.jpg"
 _TRAIN = "train"
 HELD_OUT = ("val", "valid", "validation", "test")  # the first that is there serves
+_OF_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 _OTHER_FORMAT = "in a format that is not read"
 
 
@@ -347,7 +348,7 @@ def _fault(entry: "os.DirEntry[str]") -> str:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"  # a leftover of unzipping on macOS
+    return name.startswith(".") or name in _OF_SYSTEMS
 
 
 def _promises_an_image(name: str) -> bool:
@@ -364,7 +365,8 @@ def _name(folder: Path) -> str:
 
 def _contents(folder: Path) -> str:
     """What a folder without images has instead, for an error's sake."""
-    names = {name for _, _, files in os.walk(folder) for name in files if not _hidden(name)}
+    files = {name for _, _, names in os.walk(folder) for name in names}
+    names = {name for name in files if not _hidden(name) and not _promises_an_image(name)}
     if not names:
         return "it is empty"
     some = ", ".join(sorted({Path(name).suffix or name for name in names})[:5])
