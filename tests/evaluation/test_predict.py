@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alexnet import AlexNet
+from alexnet.errors import UserError
 from alexnet.evaluation import evaluate, predict
 from alexnet.evaluation.inference import Answer, answering
 from alexnet.evaluation.predict import Predictor, image_files
@@ -38,7 +39,33 @@ def test_the_network_is_made_ready_once(
     assert len(made) == 1
 
 
-def test_a_folder_has_the_images_that_it_has_for_training(tmp_path: Path) -> None:
+@pytest.fixture
+def predictor(tmp_path: Path) -> Predictor:
+    weights = tmp_path / "weights.safetensors"
+    save_weights(weights, AlexNet(resized(VARIANTS["paper"], 1 / 32, 64), 2))
+    return Predictor(weights, "cpu")
+
+
+def test_a_path_with_nothing_there_keeps_no_other_from_its_answer(
+    predictor: Predictor, image_folder: Path, tmp_path: Path
+) -> None:
+    first, second = sorted((image_folder / "val" / "blue").iterdir())[:2]
+    (tmp_path / "empty").mkdir()
+    given = [first, tmp_path / "no.jpg", tmp_path / "empty", second]
+    entries = predictor(given)
+    assert [entry.path for entry in entries] == [str(path) for path in given]
+    errors = [entry.error or "" for entry in entries]
+    assert [bool(error) for error in errors] == [False, True, True, False]
+    assert "no file or folder" in errors[1]
+    assert "holds no image" in errors[2]
+    assert entries[3].classes == predictor(second)[0].classes
+    with pytest.raises(UserError, match=r"there is no file or folder .*no\.jpg"):
+        predictor(given[1:3])
+
+
+def test_a_folder_has_the_images_that_it_has_for_training(
+    predictor: Predictor, tmp_path: Path
+) -> None:
     """Those behind links, none in hidden folders; what is no file is left for its entry to say."""
     for name in (
         "other/1.png",
@@ -53,8 +80,4 @@ def test_a_folder_has_the_images_that_it_has_for_training(tmp_path: Path) -> Non
     os.mkfifo(pictures / "pipe.png")
     found = [str(path.relative_to(pictures)) for path in image_files(pictures)]
     assert found == ["0.png", "dir.png/3.png", "linked/1.png", "pipe.png"]
-    save_weights(
-        tmp_path / "weights.safetensors", AlexNet(resized(VARIANTS["paper"], 1 / 32, 64), 2)
-    )
-    entries = Predictor(tmp_path / "weights.safetensors", "cpu")(pictures / "pipe.png")
-    assert entries[0].error == "no regular file"
+    assert predictor(pictures / "pipe.png")[0].error == "no regular file"

@@ -1,7 +1,7 @@
 """What is in this picture? Prediction on files and folders."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,21 +69,27 @@ class Predictor:
     def __call__(
         self, paths: Sequence[str | Path] | str | Path, top: int = 5, views: int = 1
     ) -> list[Prediction]:
-        """Predict files and the images in folders; a bad image is an entry with `error`.
+        """Predict files and the images in folders.
+
+        A bad image is an entry with `error`, and so is a path with nothing there.
 
         Raises:
-            UserError: a path that does not exist, or a folder without images.
+            UserError: nothing is there at any of the paths.
         """
         given = [paths] if isinstance(paths, str | Path) else paths
-        files = [file for path in given for file in image_files(Path(path))]
+        files, missing = _all_files([Path(path) for path in given])
         blocks = (files[i : i + _BATCH] for i in range(0, len(files), _BATCH))
-        return [entry for block in blocks for entry in self._block(block, top, views)]
+        return [entry for block in blocks for entry in self._block(block, missing, top, views)]
 
-    def _block(self, files: Sequence[Path], top: int, views: int) -> Iterator[Prediction]:
+    def _block(
+        self, files: Sequence[Path], missing: Mapping[Path, str], top: int, views: int
+    ) -> Iterator[Prediction]:
         size = self.model.stored_size
         pixels: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
-        errors: dict[Path, str] = {}
+        errors = dict(missing)
         for file in files:
+            if file in missing:
+                continue
             try:
                 pixels.append(load_square(read_encoded(os.fspath(file)), size))
             except BadImage as error:
@@ -102,6 +108,25 @@ class Predictor:
             row = next(probabilities)
             best = np.argsort(-row, kind="stable")[:top]
             yield Prediction(str(file), tuple((self.classes[i], float(row[i])) for i in best))
+
+
+def _all_files(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """The image files at all paths, and in their places those that have none, with the reason.
+
+    Raises:
+        UserError: none has any.
+    """
+    files: list[Path] = []
+    missing: dict[Path, str] = {}
+    for path in paths:
+        try:
+            files += image_files(path)
+        except UserError as error:
+            missing[path] = str(error)
+            files.append(path)
+    if missing and len(missing) == len(set(paths)):
+        raise UserError(missing[paths[0]])
+    return files, missing
 
 
 def image_files(path: Path) -> list[Path]:

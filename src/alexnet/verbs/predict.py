@@ -23,7 +23,7 @@ def predict(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Say what is in images, with the network of RUN. A bad image is reported, not fatal."""
+    """Say what is in images, with the network of RUN. Bad or missing ones are named, not fatal."""
     from alexnet.data.sources import as_text
     from alexnet.evaluation.predict import Predictor
 
