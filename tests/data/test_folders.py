@@ -78,6 +78,20 @@ def test_a_validation_set_may_lack_a_class_and_says_so(tmp_path):
     assert [re.search("'(.)'", note)[1] for note in source.notes] == ["a", "b"]
 
 
+def test_a_class_that_a_mac_has_named_is_the_same_class(tmp_path):
+    """`Äpfel`, with an Ä of one character and of two."""
+    one, two = "\u00c4pfel", "A\u0308pfel"
+    put(tmp_path, f"train/{one}/1.jpg", "train/b/1.jpg", f"val/{two}/2.jpg", f"test/{two}/3.jpg")
+    source = open_folder(tmp_path)
+    assert source.classes == ("b", one)
+    assert labelled(source, source.validation) == {f"val/{two}/2.jpg": one}
+    assert source.test is not None
+    assert labelled(source, source.test) == {f"test/{two}/3.jpg": one}
+    put(tmp_path, "val/B/1.jpg")
+    with pytest.raises(UserError, match=r"lacks; 'b' differs in case or form only; both"):
+        open_folder(tmp_path)
+
+
 def test_images_may_lie_deeper_and_hidden_files_do_not_exist(tmp_path):
     put(tmp_path, "train/a/deep/er/1.jpg", "train/a/.hidden.jpg", "train/a/.git/2.jpg")
     put(tmp_path, "train/b/x.tiff", "train/b/notes.txt", "train/.cache/3.jpg", "val/a/1.jpg")

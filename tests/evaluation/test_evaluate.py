@@ -320,6 +320,14 @@ def test_labels_are_renumbered_to_the_classes_of_the_network() -> None:
         match_classes(given, ("ant", "bee"))
 
 
+def test_classes_that_read_the_same_are_the_same() -> None:
+    """`Äpfel` from a Mac, whose Ä is two characters, and a class in other capitals."""
+    given = source(("A\u0308pfel", "ant"), [0, 1, 1], [1, 0])
+    assert match_classes(given, ("ant", "\u00c4pfel")).train.labels.tolist() == [1, 0, 0]
+    with pytest.raises(UserError, match=r"'ant'; 'Ant' differs in case or form only"):
+        match_classes(given, ("Ant", "\u00c4pfel"))
+
+
 def test_softmax_is_taken_in_float32_whatever_the_network_computes_in() -> None:
     """bfloat16 keeps three digits: probabilities must still add up to 1."""
     world = replace(CPU, precision="bf16")

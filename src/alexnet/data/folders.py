@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from alexnet.data.class_names import matched, nearly
 from alexnet.data.contents import digests
 from alexnet.data.encoded import read_encoded
 from alexnet.data.images import EXTENSIONS, NOT_READ
@@ -44,6 +45,13 @@ class _Classes:
         """(N,) the class of each of `paths`."""
         counts = [len(self.images.get(name, [])) for name in names]
         return np.repeat(np.arange(len(names), dtype=np.int64), counts)
+
+    def renamed(self, names: Mapping[str, str]) -> "_Classes":
+        """The same, with these classes called otherwise."""
+        images: dict[str, list[str]] = {}
+        for name, paths in self.images.items():
+            images.setdefault(names.get(name, name), []).extend(paths)
+        return replace(self, images=images)
 
     def without(self, faults: Mapping[str, str]) -> "_Classes":
         """The same, where these images, path → reason, turned out to be unusable."""
@@ -116,10 +124,11 @@ def _open_splits(
         return _open_classes(folder, train, validation_fraction, ())
     classes, seen = _training_classes(folder, train), _find_classes(folder, held_out)
     names = sorted(classes.images)
+    seen = seen.renamed(matched(seen.images, names))
     if strangers := sorted(set(seen.images) - set(names)):
         raise UserError(
-            f"{folder / held_out} has the class {strangers[0]!r}, which {folder / train} lacks; "
-            "both need the same class folders"
+            f"{folder / held_out} has the class {strangers[0]!r}, which {folder / train} lacks"
+            f"{nearly(strangers[0], names)}; both need the same class folders"
         )
     if not any(seen.images.values()):
         raise UserError(f"{folder / held_out} has no images in its class folders")
@@ -147,9 +156,10 @@ def _test_classes(folder: Path, names: Sequence[str]) -> _Classes:
     """What is in test/, where it has no other classes: in some data sets it has no labels."""
     there = _named(_look(folder)[0], "test")
     inside = _look(folder / there)[0] if there else []
-    if not there or not inside or not set(inside) <= set(names):
+    same = matched(inside, names)
+    if not there or not inside or len(same) < len(inside):
         return _Classes({}, [], [])
-    return _find_classes(folder, there)
+    return _find_classes(folder, there).renamed(same)
 
 
 def _open_classes(

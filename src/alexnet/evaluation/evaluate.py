@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from alexnet.config import DataConfig
 from alexnet.data.augment import center_view, nine_views, ten_views
+from alexnet.data.class_names import matched, nearly
 from alexnet.data.loading import open_images
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import Source, open_source
@@ -137,15 +138,16 @@ def match_classes(source: Source, classes: Sequence[str]) -> Source:
     """
     if tuple(source.classes) == tuple(classes):
         return source
-    number = {name: index for index, name in enumerate(classes)}
-    strange = [name for name in source.classes if name not in number]
+    same = matched(source.classes, classes)
+    strange = [name for name in source.classes if name not in same]
     if strange:
         raise UserError(
             f"{source.name} has {len(strange)} classes that the network was not trained on "
-            f"(the first: {strange[0]!r}); the network has {len(classes)} classes, "
-            f"the data {len(source.classes)}"
+            f"(the first: {strange[0]!r}{nearly(strange[0], classes)}); "
+            f"the network has {len(classes)} classes, the data {len(source.classes)}"
         )
-    new_labels = np.array([number[name] for name in source.classes], dtype=np.int64)
+    number = {name: index for index, name in enumerate(classes)}
+    new_labels = np.array([number[same[name]] for name in source.classes], dtype=np.int64)
     return replace(
         source,
         classes=tuple(classes),
