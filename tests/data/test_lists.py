@@ -74,6 +74,22 @@ def test_tabs_quotes_and_a_byte_order_mark(tmp_path):
     assert open_list(path).classes == ("kit fox, Vulpes", "y")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_other_encodings_are_named_with_what_to_do(tmp_path, encoding):
+    path = write(tmp_path, "")
+    path.write_bytes("path,label\na.jpg,Äpfel\nb.jpg,y\n".encode(encoding))
+    with pytest.raises(UserError, match=r"is not UTF-8; save it as UTF-8 CSV$"):
+        open_list(path)
+
+
+def test_backslashes_part_folders_unless_a_file_is_called_so(tmp_path):
+    lookalikes.write_files(tmp_path, {"in/a.jpg": b"a", "in\\b.jpg": b"b", "in/b.jpg": b"other"})
+    path = write(tmp_path, "in\\a.jpg,x,train\nin\\b.jpg,y,train\nc.jpg,y,val\n")
+    source = open_list(path)
+    assert list(source.train.keys) == ["in/a.jpg", "in\\b.jpg"]
+    assert [source.train.read(i) for i in range(2)] == [b"a", b"b"]
+
+
 def test_a_test_split_serves_where_there_is_no_other(tmp_path):
     source = open_list(write(tmp_path, "a.jpg,x,train\nb.jpg,y,train\nc.jpg,y,test\n"))
     assert list(source.validation.keys) == ["c.jpg"]
@@ -87,13 +103,16 @@ def test_a_test_split_serves_where_there_is_no_other(tmp_path):
         ("", "is no list of images"),
         ("path,label\n", "is no list of images"),
         ("a,b,c,d\n1,2,3,4\n", "is no list of images"),
-        ("a.jpg,x\nb.jpg\n", "has not 2 columns"),
-        ("a.jpg,x\nzz.jpg,y\n", "lists 'zz.jpg', which is not in"),
-        ("a.jpg,x\na.jpg,y\n", "lists an image twice"),
-        ("a.jpg,x,train\nb.jpg,y,dev\n", "'dev' is no split"),
+        ("path,b,c,d\na.jpg,2,3,4\n", "is no list of images"),
+        ("path;label\na.jpg;x\nb.jpg;y, z\n", "is separated by semicolons; save it with commas"),
+        ("filename,label\na.jpg,x\n", r"line 1 of .*'filename'.*header, it must be path,label"),
+        ("a.jpg,x\nb.jpg\n", r"line 2 of .* has not 2 columns"),
+        ("path,label\n\nzz.jpg,y\n", r"line 3 of .* lists 'zz.jpg', which is not in [^;]*$"),
+        ("a.jpg,x\na.jpg,y\n", "lists an image twice, 'a.jpg' in the lines 1 and 2"),
+        ("a.jpg,x,train\nb.jpg,y,dev\n", r"line 2 of .*: 'dev' is no split"),
         ("a.jpg,x,val\nb.jpg,y,val\n", "lists no training images"),
         ("a.jpg,x,train\nb.jpg,x,val\n", "lists one class only"),
-        ("a.jpg,x,train\nb.jpg,,val\nc.jpg,y,train\n", "has no label for 'b.jpg'"),
+        ("a.jpg,x,train\nb.jpg,,val\nc.jpg,y,train\n", r"line 2 of .* has no label for 'b.jpg'"),
         ("a.jpg,x\nb.jpg,\nc.jpg,y\n", "has no label for 'b.jpg'"),
     ],
 )

@@ -3,11 +3,12 @@
 Paths are relative to the list's folder. Labels are names; the classes are sorted by name, or by
 value if all are whole numbers. Splits are train, val (or valid, validation) and test; without that
 column images are held out by content, as in a folder without val/. Test images may lack a label,
-and are left out then.
+and are left out then. Paths with backslashes, as Windows writes them, are understood.
 """
 
 import csv
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class _Row:
     path: str
     label: str
     split: str  # "train", "validation" or "test"; "" without the column
+    line: int  # of the list
 
 
 def is_list(path: Path) -> bool:
@@ -52,8 +54,11 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
     """
     rows, notes = _read(path), []
     if unlabelled := [row for row in rows if not row.label]:
-        if bad := next((row.path for row in unlabelled if row.split != "test"), None):
-            raise UserError(f"{path} has no label for {bad!r}; only test images may have none")
+        if bad := next((row for row in unlabelled if row.split != "test"), None):
+            raise UserError(
+                f"line {bad.line} of {path} has no label for {bad.path!r}; only test images may "
+                "have none"
+            )
         notes.append(f"{len(unlabelled)} test images have no label and are left out")
         rows = [row for row in rows if row.label]
     names = {row.label for row in rows}
@@ -95,33 +100,66 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
 
 def _read(path: Path) -> list[_Row]:
     """All lines of a list, checked."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [row for row in csv.reader(file, delimiter=delimiter) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path} as a list: {error}") from None
-    header = [name.strip().lower() for name in lines[0]] if lines else []
-    if "path" in header and "label" in header:
+    lines = _lines(path)
+    header = [name.strip().lower() for name in lines[0][1]] if lines else []
+    if len(header) == 1 and ";" in header[0]:
+        raise UserError(
+            f"{path} is separated by semicolons; save it with commas, or with tabs as .tsv"
+        )
+    if {"path", "label"} <= set(header):
         del lines[0]
     elif len(header) in (2, 3):
         header = ["path", "label", "split"][: len(header)]
-    if "path" not in header or not lines:
+    if not {"path", "label"} <= set(header) or not lines:
         raise UserError(f"{path} is no list of images; wanted are lines of path,label[,split]")
-    rows = [_row(path, header, line) for line in lines]
-    if len({row.path for row in rows}) < len(rows):
-        raise UserError(f"{path} lists an image twice; every path may be there once")
+    rows = [_row(path, header, number, line) for number, line in lines]
+    _check_unique(path, rows)
     return rows
 
 
-def _row(path: Path, header: list[str], line: list[str]) -> _Row:
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Number and values of the lines that are not empty."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            return [(reader.line_num, values) for values in reader if values]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8; save it as UTF-8 CSV") from None
+    except (OSError, csv.Error) as error:
+        raise UserError(f"cannot read {path} as a list: {error}") from None
+
+
+def _row(path: Path, header: list[str], number: int, line: list[str]) -> _Row:
     """One line, with its file there and its split known."""
+    where = f"line {number} of {path}"
     if len(line) != len(header):
-        raise UserError(f"{path}: the line {','.join(line)!r} has not {len(header)} columns")
+        raise UserError(f"{where}, {','.join(line)!r}, has not {len(header)} columns")
     values = {name: value.strip() for name, value in zip(header, line, strict=True)}
-    if not (path.parent / values["path"]).is_file():
-        raise UserError(f"{path} lists {values['path']!r}, which is not in {path.parent}")
+    file = _with_slashes(path.parent, values["path"])
+    if not (path.parent / file).is_file():
+        hint = "; if it is a header, it must be path,label or path,label,split"
+        raise UserError(
+            f"{where} lists {file!r}, which is not in {path.parent}{hint if number == 1 else ''}"
+        )
     split = values.get("split")
     if split is not None and split.lower() not in _SPLITS:
-        raise UserError(f"{path}: {split!r} is no split; wanted are train, val and test")
-    return _Row(values["path"], values["label"], _SPLITS[split.lower()] if split else "")
+        raise UserError(f"{where}: {split!r} is no split; wanted are train, val and test")
+    return _Row(file, values["label"], _SPLITS[split.lower()] if split else "", number)
+
+
+def _with_slashes(folder: Path, name: str) -> str:
+    """A path as it is written here, unless a file is really called so."""
+    if "\\" not in name or (folder / name).is_file():
+        return name
+    return name.replace("\\", "/")
+
+
+def _check_unique(path: Path, rows: Sequence[_Row]) -> None:
+    first: dict[str, int] = {}
+    for row in rows:
+        if (line := first.setdefault(row.path, row.line)) != row.line:
+            raise UserError(
+                f"{path} lists an image twice, {row.path!r} in the lines {line} and {row.line}; "
+                "every path may be there once"
+            )
