@@ -255,6 +255,7 @@ def test_equal_contents_share_a_side_even_across_classes(pairs):
         (["data/train/a/1.jpg", "data/val/a/1.jpg"], "itself has no train/, but .*data has; give"),
         (["data/a/1.jpg", "data/b/1.jpg"], "if the folders in it are the classes, give .*data "),
         (["a/1.jpg", "b/2.jpg"], "no class of .* has two different images"),
+        (["a/1.jpg", "a/2.heic", "b/2.jpg"], "add images; 1 .heic files are not read; export"),
     ],
 )
 def test_what_is_no_data_set_is_refused_in_one_line(tmp_path, names, message):

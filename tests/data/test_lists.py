@@ -108,6 +108,7 @@ def test_a_test_split_serves_where_there_is_no_other(tmp_path):
         ("filename,label\na.jpg,x\n", r"line 1 of .*'filename'.*header, it must be path,label"),
         ("a.jpg,x\nb.jpg\n", r"line 2 of .* has not 2 columns"),
         ("path,label\n\nzz.jpg,y\n", r"line 3 of .* lists 'zz.jpg', which is not in [^;]*$"),
+        (f"a.jpg,x\n{'z' * 300}.jpg,y\n", r"line 2 of .* lists 'zzz"),
         ("a.jpg,x\na.jpg,y\n", "lists an image twice, 'a.jpg' in the lines 1 and 2"),
         ("a.jpg,x,train\nb.jpg,y,dev\n", r"line 2 of .*: 'dev' is no split"),
         ("a.jpg,x,val\nb.jpg,y,val\n", "lists no training images"),

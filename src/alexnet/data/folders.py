@@ -171,10 +171,12 @@ def _open_classes(
     paths, labels = classes.paths(names), classes.labels(names)
     everything = _split(folder, paths, labels)
     held_out = in_validation([contents[path] for path in paths], labels, validation_fraction)
+    notes = (*notes, *_passed_over(classes.passed_over))
     if not held_out.any():
+        advice = "; ".join(("add images", *notes))
         raise UserError(
             f"no class of {folder / inside} has two different images, so that none can be held "
-            "out for validation; add images"
+            f"out for validation; {advice}"
         )
     return Source(
         name=_name(folder),
@@ -182,7 +184,7 @@ def _open_classes(
         classes=tuple(map(as_text, names)),
         train=everything.take(np.flatnonzero(~held_out)),
         validation=everything.take(np.flatnonzero(held_out)),
-        notes=(*notes, *_passed_over(classes.passed_over)),
+        notes=notes,
         unusable=_named_in_text(classes.unusable),
         files=lambda: [folder / path for path in paths],
     )

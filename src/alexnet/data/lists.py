@@ -137,7 +137,7 @@ def _row(path: Path, header: list[str], number: int, line: list[str]) -> _Row:
         raise UserError(f"{where}, {','.join(line)!r}, has not {len(header)} columns")
     values = {name: value.strip() for name, value in zip(header, line, strict=True)}
     file = _with_slashes(path.parent, values["path"])
-    if not (path.parent / file).is_file():
+    if not _is_file(path.parent / file):
         hint = "; if it is a header, it must be path,label or path,label,split"
         raise UserError(
             f"{where} lists {file!r}, which is not in {path.parent}{hint if number == 1 else ''}"
@@ -150,9 +150,16 @@ def _row(path: Path, header: list[str], number: int, line: list[str]) -> _Row:
 
 def _with_slashes(folder: Path, name: str) -> str:
     """A path as it is written here, unless a file is really called so."""
-    if "\\" not in name or (folder / name).is_file():
+    if "\\" not in name or _is_file(folder / name):
         return name
     return name.replace("\\", "/")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long, or the folder is closed to us
+        return False
 
 
 def _check_unique(path: Path, rows: Sequence[_Row]) -> None:
