@@ -12,6 +12,7 @@ from PIL import Image
 from alexnet.doctor import dataset
 from alexnet.doctor.dataset import corruption, examine_data
 from alexnet.doctor.sample import nearest
+from alexnet.errors import UserError
 from alexnet.findings import Finding
 from broken_runs import Labelled, digits, write_folder
 
@@ -227,3 +228,15 @@ def test_links_that_lead_nowhere_are_images_that_cannot_be_read(folder: Path) ->
     assert diagnosis.facts["unreadable"] == 150
     assert diagnosis.facts["looked_at"] == 300 + len(images(folder, "val"))
     assert diagnosis.facts["notes"] == ["val/ has no images of class '7'"]
+
+
+def test_what_cannot_be_opened_is_a_finding_and_what_is_not_there_an_error(folder: Path) -> None:
+    (folder / "train" / "empty").mkdir()
+    diagnosis = examine_data(str(folder))
+    (found,) = diagnosis.findings
+    assert (found.name, found.severity) == ("cannot-be-opened", "error")
+    assert "class 'empty' has no images" in found.cause
+    assert found.mend == "add some or remove the folder"
+    assert any("cannot-be-opened" in line for line in diagnosis.lines())
+    with pytest.raises(UserError, match="no such file or folder"):
+        examine_data(str(folder / "gone"))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.folders import HELD_OUT
-from alexnet.data.sources import Source, Split, open_source
+from alexnet.data.sources import Source, Split, at_home, open_source
 from alexnet.doctor.report import Diagnosis
 from alexnet.doctor.sample import (
     Sample,
@@ -18,6 +18,7 @@ from alexnet.doctor.sample import (
     resembled,
     take_sample,
 )
+from alexnet.errors import UserError
 from alexnet.findings import Finding, Severity
 from alexnet.training.checks import shares
 
@@ -48,10 +49,17 @@ def examine_data(data: str, validation_fraction: float = 0.2) -> Diagnosis:
         data: what `alexnet train` takes.
         validation_fraction: of a source without a validation split of its own.
 
+    What keeps a data set from being opened is the one finding about it.
+
     Raises:
-        UserError: it cannot be opened.
+        UserError: nothing is there.
     """
-    source = open_source(data, validation_fraction=validation_fraction)
+    try:
+        source = open_source(data, validation_fraction=validation_fraction)
+    except UserError as error:
+        if not at_home(data).exists():
+            raise
+        return Diagnosis(f"data set {data}", {}, [_not_opened(error)])
     train = take_sample(source.train, TRAIN_LIMIT, "looking at training images")
     validation = take_sample(source.validation, VALIDATION_LIMIT, "looking at validation images")
     return Diagnosis(
@@ -59,6 +67,12 @@ def examine_data(data: str, validation_fraction: float = 0.2) -> Diagnosis:
         data_facts(source, train, validation),
         judge_data(source, train, validation),
     )
+
+
+def _not_opened(error: UserError) -> Finding:
+    """What is wrong; how to mend it, as such errors are worded."""
+    cause, _, mend = str(error).partition("; ")
+    return Finding("cannot-be-opened", "error", cause, mend or "mend it, then ask again")
 
 
 def data_facts(
