@@ -119,6 +119,13 @@ def dominate(folder: Path) -> None:
         Image.fromarray(other).save(folder / "train" / "0" / f"more-{number}.png")
 
 
+def lay_on_side(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in images(folder, "train")[::8]:
+        Image.open(path).save(path, exif=exif)
+
+
 @pytest.mark.parametrize(
     ("spoil", "name", "severity"),
     [
@@ -129,6 +136,7 @@ def dominate(folder: Path) -> None:
         (contradict, "contradicting-labels", "error"),
         (shuffle, "labels-say-nothing", "note"),
         (dominate, "one-class-dominates", "error"),
+        (lay_on_side, "rotated-images", "warning"),
     ],
 )
 def test_each_fault_is_named(
@@ -228,6 +236,17 @@ def test_links_that_lead_nowhere_are_images_that_cannot_be_read(folder: Path) ->
     assert diagnosis.facts["unreadable"] == 150
     assert diagnosis.facts["looked_at"] == 300 + len(images(folder, "val"))
     assert diagnosis.facts["notes"] == ["val/ has no images of class '7'"]
+
+
+def test_few_that_are_rotated_are_a_note_and_broken_exif_is_none(folder: Path) -> None:
+    exif = Image.Exif()
+    for path, orientation in zip(images(folder, "train"), (1, 6, 8, 9), strict=False):
+        exif[0x0112] = orientation
+        Image.open(path).save(path, exif=exif)
+    Image.open(path).convert("RGB").save(path, exif=b"Exif\0\0not a TIFF header")
+    found = findings(folder)["rotated-images"]
+    assert found.severity == "note"
+    assert found.cause.startswith("2 of 360 images say that they are rotated")
 
 
 def test_what_cannot_be_opened_is_a_finding_and_what_is_not_there_an_error(folder: Path) -> None:

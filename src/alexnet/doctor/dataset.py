@@ -38,6 +38,7 @@ _STANDARD_ERRORS = 3.0  # by which neighbours must agree on the class more often
 _ENOUGH_LABELS = 200
 _LOW_CONTRAST = 6.0  # grey levels about the mean image; photographs 60, digits 70
 _LOW_RANGE = 40.0  # grey levels between the darkest and the brightest; a scene that stays has more
+_MANY_ROTATED = 0.05  # of the images; of a few the network sees enough upright
 _TINY = 0.25  # of the median shorter side
 _NETWORK_SIDE = 224  # pixels that most of the networks see
 
@@ -121,6 +122,7 @@ def judge_data(source: Source, train: Sample, validation: Sample) -> list[Findin
         *_balance(source),
         *_contradictions(source.train, contents),
         *_sizes(train),
+        *_rotated(train, validation),
         *_labels(train),
     ]
 
@@ -362,6 +364,24 @@ def _sizes(train: Sample) -> list[Finding]:
             f"{int(tiny.sum())} of {len(train)} images are less than a quarter of the others' "
             f"size, such as {train.keys[int(np.flatnonzero(tiny)[0])]}",
             "they may be previews; replace or delete them",
+        )
+    ]
+
+
+def _rotated(train: Sample, validation: Sample) -> list[Finding]:
+    """Photographs that lie on their side unless a viewer turns them, as those of phones do."""
+    samples = (train, validation)
+    keys = [s.keys[int(i)] for s in samples for i in np.flatnonzero(s.rotated)]
+    if not keys:
+        return []
+    total = len(train) + len(validation)
+    return [
+        Finding(
+            "rotated-images",
+            "warning" if len(keys) >= _MANY_ROTATED * total else "note",
+            f"{len(keys)} of {total} images say that they are rotated, the first {keys[0]}; their "
+            "pixels are used as stored",
+            "rotate them, for example with exiftran or `mogrify -auto-orient`",
         )
     ]
 

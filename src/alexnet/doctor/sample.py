@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from alexnet.data.images import BadImage, decode
 from alexnet.data.sources import Split
@@ -17,6 +18,8 @@ from alexnet.training.checks import shares
 
 SIDE = 32  # pixels of a thumbnail
 _TOGETHER = 256  # queries; more would only take memory
+_ORIENTATION = 0x0112  # the tag in EXIF
+_TURNED = range(2, 9)  # what it may be; 1 is upright
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Sample:
         thumbnails: (n, 32, 32, 3) uint8 RGB.
         shorter_sides: (n,) pixels of the files themselves.
         digests: of their bytes.
+        rotated: (n,) bool, whether their EXIF asks for them to be turned before they are shown.
         unreadable: (name, reason) of the others.
         total: images of the whole split.
     """
@@ -38,6 +42,7 @@ class Sample:
     thumbnails: npt.NDArray[np.uint8]
     shorter_sides: npt.NDArray[np.int64]
     digests: Sequence[bytes]
+    rotated: npt.NDArray[np.bool_]
     unreadable: list[tuple[str, str]]
     total: int
 
@@ -69,7 +74,7 @@ def take_sample(split: Split, limit: int, title: str) -> Sample:
     """Open at most `limit` images, spread evenly over the split."""
     spread = np.linspace(0, max(0, len(split) - 1), min(limit, len(split)))
     chosen: list[int] = np.unique(spread.astype(int)).tolist()
-    rows: list[tuple[int, npt.NDArray[np.uint8], int, bytes]] = []
+    rows: list[tuple[int, npt.NDArray[np.uint8], int, bytes, bool]] = []
     unreadable: list[tuple[str, str]] = []
     looks = mapped(lambda index: _look(split, index), chosen)
     with Meter(title, len(chosen)) as meter:
@@ -88,6 +93,7 @@ def take_sample(split: Split, limit: int, title: str) -> Sample:
         else np.empty((0, SIDE, SIDE, 3), dtype=np.uint8),
         shorter_sides=np.array([row[2] for row in rows], dtype=np.int64),
         digests=[row[3] for row in rows],
+        rotated=np.array([row[4] for row in rows], dtype=np.bool_),
         unreadable=unreadable,
         total=len(split),
     )
@@ -124,7 +130,7 @@ def _digest(split: Split, index: int) -> bytes:
         return b""
 
 
-def _look(split: Split, index: int) -> tuple[npt.NDArray[np.uint8], int, bytes] | str:
+def _look(split: Split, index: int) -> tuple[npt.NDArray[np.uint8], int, bytes, bool] | str:
     try:
         encoded = split.read(index)
         image = decode(encoded)
@@ -132,7 +138,15 @@ def _look(split: Split, index: int) -> tuple[npt.NDArray[np.uint8], int, bytes] 
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-    return square(image, SIDE), min(image.size), hashlib.sha256(encoded).digest()
+    digest = hashlib.sha256(encoded).digest()
+    return square(image, SIDE), min(image.size), digest, _is_rotated(image)
+
+
+def _is_rotated(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(_ORIENTATION, 1) in _TURNED
+    except Exception:  # as images.py knows, there is no telling what hostile bytes raise
+        return False
 
 
 def features(sample: Sample) -> npt.NDArray[np.float32]:
