@@ -195,7 +195,7 @@ def test_the_real_program_measures_data(tmp_path: Path) -> None:
 
 
 def test_python_names_do_what_the_verbs_do(trained: Path, image_folder: Path) -> None:
-    measured = alexnet.evaluate(trained, str(image_folder))
+    measured = alexnet.evaluate(trained, image_folder)
     assert measured.images == 30
     model = alexnet.load(trained)
     assert model.classes == ("blue", "green", "red")

@@ -87,7 +87,7 @@ def prepare(
     settings = _checked(Settings(size, encoding, quality), shard_images, workers)
     out, path = at_home(out), at_home(source)
     check_name(out)
-    opened = open_source(os.fspath(source), kind=kind, validation_fraction=validation_fraction)
+    opened = open_source(source, kind=kind, validation_fraction=validation_fraction)
     opened = replace(opened, validation_fraction=validation_fraction)
     _check_apart(path, opened, out)
     job = Job(opened, out, settings, shard_images, strict)

@@ -108,13 +108,21 @@ def at_home(path: str | Path) -> Path:
         raise UserError(f"there is no home for {path}; a name of yours is ./{path}") from None
 
 
-def open_source(data: str, *, validation_fraction: float = 0.2, kind: str = "auto") -> Source:
+def as_data(data: str | Path) -> str:
+    """DATA as a command line has it; a Path is never a name, so Path("digits") is the folder."""
+    return data if isinstance(data, str) else str(at_home(data).absolute())
+
+
+def open_source(
+    data: str | Path, *, validation_fraction: float = 0.2, kind: str = "auto"
+) -> Source:
     """Open what a user calls DATA.
 
     Args:
         data: a name ("digits", "cifar10") or a path: a prepared set, the archives of ILSVRC-2010
             or -2012 or what they unpack to, CIFAR-10, Parquet files, a CSV list, or an image
-            folder. A name wins over a folder of that name ("./digits" is the folder).
+            folder. A name wins over a folder of that name ("./digits" is the folder, and so is
+            every Path).
         validation_fraction: the part of a source without a validation split of its own that
             becomes one.
         kind: one of KINDS, where the path alone would be taken for something else.
@@ -128,6 +136,7 @@ def open_source(data: str, *, validation_fraction: float = 0.2, kind: str = "aut
     from alexnet.data.cifar10 import open_cifar10
     from alexnet.data.digits import open_digits
 
+    data = as_data(data)
     if data == "digits" and kind == "auto":
         return open_digits(validation_fraction=validation_fraction)
     if data == "cifar10" and kind in ("auto", "cifar10"):

@@ -88,7 +88,7 @@ class Evaluation:
 
 def evaluate(
     runs: Sequence[str | Path] | str | Path,
-    data: str,
+    data: str | Path,
     split: str = "val",
     views: int = 1,
     device: str = "auto",
@@ -113,7 +113,7 @@ def evaluate(
         return average([evaluate_model(m, images, views, world, batch_size) for m in models])
 
 
-def _held_out_alike(data: str, models: Sequence[Network]) -> Source:
+def _held_out_alike(data: str | Path, models: Sequence[Network]) -> Source:
     """The images, of which all networks have held out the same.
 
     Raises:

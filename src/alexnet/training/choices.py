@@ -7,7 +7,7 @@ from typing import Any
 
 from alexnet.config import Config, key_of, override, setting
 from alexnet.data.peek import glance
-from alexnet.data.sources import NAMES, open_source
+from alexnet.data.sources import NAMES, as_data, at_home, open_source
 from alexnet.defaults import DataFacts, reasons
 from alexnet.errors import UserError
 from alexnet.model.catalog import resolve
@@ -19,7 +19,7 @@ from alexnet.training.finetune import check_layer_rates, fitted
 
 
 def resolve_config(
-    data: str | None,
+    data: str | Path | None,
     recipe: str | None,
     assignments: Sequence[str],
     config: Config | None = None,
@@ -59,7 +59,9 @@ def resolve_config(
     return config
 
 
-def images_apart(data: str | None, assignments: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+def images_apart(
+    data: str | Path | None, assignments: Sequence[str]
+) -> tuple[str | None, Sequence[str]]:
     """DATA, also where `data.source` names it, and the other assignments.
 
     Raises:
@@ -73,7 +75,7 @@ def images_apart(data: str | None, assignments: Sequence[str]) -> tuple[str | No
         assignments = [a for a in assignments if a not in named]
     if data == "":
         raise UserError("DATA is empty; name the images, or leave it out for the digits")
-    return data, assignments
+    return None if data is None else as_data(data), assignments
 
 
 def usual_recipe(variant: str, fine_tuned: bool = False) -> str:
@@ -90,7 +92,8 @@ def usual_recipe(variant: str, fine_tuned: bool = False) -> str:
 
 def absolute_source(data: str) -> str:
     """A path as one that still holds when the run is resumed from elsewhere; names stay."""
-    return data if data in NAMES or not Path(data).exists() else str(Path(data).resolve())
+    path = at_home(data)
+    return data if data in NAMES or not path.exists() else str(path.resolve())
 
 
 def _number(assignments: Sequence[str], key: str) -> int | None:

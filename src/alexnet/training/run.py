@@ -52,7 +52,7 @@ from alexnet.training.watch import Watch, remember_verdict
 
 
 def train(
-    data: str | None = None,
+    data: str | Path | None = None,
     recipe: str | None = None,
     out: str | Path | None = None,
     assignments: Sequence[str] = (),
