@@ -1,5 +1,6 @@
 """The names of `import alexnet`: what they take, and what they say of what they do not."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 import alexnet
 from alexnet.data.sources import open_source
+from alexnet.training import run as training
 from alexnet.training.choices import resolve_config
 
 TINY = ("model.width=0.03125", "model.image_size=64", "data.size=72", "train.alarm=false")
@@ -16,7 +18,7 @@ TINY = ("model.width=0.03125", "model.image_size=64", "data.size=72", "train.ala
 def trained(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("api") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alexnet.training.run.write_run_report", lambda *things: None)
+        patch.setattr(training, "write_run_report", lambda *things: None)
         alexnet.train(image_folder, out=run, assignments=[*TINY, "train.steps=2"])
     return run
 
@@ -35,3 +37,21 @@ def test_a_path_is_never_a_name(
     assert open_source(Path("digits")).kind == "folder"
     config = resolve_config(Path("digits"), None, TINY)
     assert config.data.source == str((tmp_path / "digits").resolve())
+
+
+def test_every_name_is_there() -> None:
+    assert {getattr(alexnet, name).__name__ for name in alexnet.__all__} == set(alexnet.__all__)
+    assert set(alexnet.__all__) >= {"resume", "UserError", "InterruptedRunError"}
+
+
+def test_an_interrupted_training_says_what_to_resume(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the run gets a name that the caller has not chosen
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_announce", lambda *things: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(alexnet.InterruptedRunError) as stopped:
+            alexnet.train(image_folder, assignments=[*TINY, "train.steps=2"])
+    assert stopped.value.run is not None
+    monkeypatch.setattr(training, "write_run_report", lambda *things: None)
+    assert alexnet.resume(stopped.value.run)["steps"] == 2

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED", re.IGNORECASE)
 
@@ -32,7 +33,15 @@ class CannotLearnError(UserError):
 
 
 class InterruptedRunError(Exception):
-    """A run was asked to stop, and its state is saved; the command line exits with code 130."""
+    """A run was asked to stop, and its state is saved; the command line exits with code 130.
+
+    Attributes:
+        run: the directory with which `alexnet.resume` continues, where it is that of one run.
+    """
+
+    def __init__(self, said: str = "", run: Path | None = None) -> None:
+        super().__init__(said)
+        self.run = run
 
 
 class PartnerLostError(Exception):

@@ -148,9 +148,10 @@ def train_loop(state: State, around: Surroundings) -> None:
             meter.advance()
             if stop and step < last_step:
                 agreement.finish()
+                run = around.checkpoint_folder.parent
                 raise InterruptedRunError(
-                    f"stopped at step {step}, saved; continue with: "
-                    f"alexnet train --resume {around.checkpoint_folder.parent}"
+                    f"stopped at step {step}, saved; continue with: alexnet train --resume {run}",
+                    run,
                 )
             if is_pause and step < last_step:
                 agreement.finish()

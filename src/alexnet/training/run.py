@@ -80,7 +80,8 @@ def train(
 
     Raises:
         UserError: something the user can mend.
-        InterruptedRunError: the run was asked to stop; `resume` continues it.
+        InterruptedRunError: the run was asked to stop, as by Ctrl-C, and is saved;
+            `alexnet.resume(error.run)` continues it.
     """
     config = resolve_config(data, recipe, assignments, config, None if init is None else str(init))
     world = _world(config)
