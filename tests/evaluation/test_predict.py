@@ -1,9 +1,14 @@
-"""Prediction on files: the network is made ready once, however many there are."""
+"""Prediction: on files and on pictures in memory, with a network that is made ready once."""
 
 import os
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from alexnet import AlexNet
 from alexnet.errors import UserError
@@ -81,3 +86,47 @@ def test_a_folder_has_the_images_that_it_has_for_training(
     found = [str(path.relative_to(pictures)) for path in image_files(pictures)]
     assert found == ["0.png", "dir.png/3.png", "linked/1.png", "pipe.png"]
     assert predictor(pictures / "pipe.png")[0].error == "no regular file"
+
+
+def test_a_picture_in_memory_is_answered_as_its_file(predictor: Predictor, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 130, 4), dtype=np.uint8)
+    for name, kept in (("rgb.png", pixels[..., :3]), ("rgba.png", pixels), ("gray.png", pixels[0])):
+        Image.fromarray(kept).save(tmp_path / name)
+    files = [tmp_path / name for name in ("rgb.png", "rgba.png", "gray.png")]
+    from_files = predictor(files)
+    of_pil = predictor([Image.open(BytesIO(file.read_bytes())) for file in files])
+    assert [entry.classes for entry in of_pil] == [entry.classes for entry in from_files]
+    [of_array], [of_file] = predictor(pixels[..., :3]), predictor(files[0])
+    assert of_array.classes == of_file.classes
+    assert of_array.path == "[0]"
+    mixed = predictor([str(files[0]), pixels[..., :3]])
+    assert [entry.path for entry in mixed] == [str(files[0]), "[1]"]
+
+
+def test_a_picture_in_memory_may_be_bad(predictor: Predictor, tmp_path: Path) -> None:
+    Image.new("RGB", (90, 90), "red").save(tmp_path / "cut.png")
+    cut = BytesIO((tmp_path / "cut.png").read_bytes()[:60])
+    entries = predictor([Image.open(cut), Image.new("F", (9, 9))])
+    assert entries[0].error is not None
+    assert entries[1].error == "32 bits a channel, whose range is not known"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (7, "int"),
+        ([b"x"], "bytes"),
+        (torch.zeros(1, 3, 64, 64), "Tensor"),
+        (np.zeros((64, 64, 3)), r"float64 array of shape \(64, 64, 3\)"),
+        (np.zeros((3, 64, 64), np.uint8), "uint8 array of shape"),
+        (np.zeros((0, 64, 3), np.uint8), "uint8 array of shape"),
+    ],
+)
+def test_what_is_no_picture_is_refused(predictor: Predictor, given: Any, kind: str) -> None:
+    with pytest.raises(TypeError, match=f"a picture is the path .* not: {kind}"):
+        predictor(given)
+
+
+def test_at_least_one_class_is_named(predictor: Predictor) -> None:
+    with pytest.raises(UserError, match="top must be at least 1, not 0"):
+        predictor(np.zeros((64, 64, 3), np.uint8), top=0)

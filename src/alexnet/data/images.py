@@ -43,7 +43,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from simplejpeg import decode_jpeg, decode_jpeg_header
 
-from alexnet.data.squaring import square, square_of_pixels
+from alexnet.data.squaring import Pixels, square, square_of_pixels
 from alexnet.errors import in_a_line
 from alexnet.native.build import library
 
@@ -139,6 +139,22 @@ def load_square(encoded: bytes, size: int = 256) -> npt.NDArray[np.uint8]:
     """
     pixels = _plain_jpeg(encoded)
     return square(decode(encoded), size) if pixels is None else square_of_pixels(pixels, size)
+
+
+def square_of_picture(picture: Image.Image | Pixels, size: int = 256) -> Pixels:
+    """As `load_square`, of a picture that has been decoded already: in any mode, or (H, W, 3) RGB.
+
+    Raises:
+        BadImage: its mode has no known range, or it is not decoded after all and cannot be.
+    """
+    if isinstance(picture, np.ndarray):
+        return square_of_pixels(picture, size)
+    try:
+        return square(_rgb(picture), size)
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow reads a file that it has opened only now, as in `decode`
+        raise BadImage(in_a_line(error)) from error
 
 
 def decode(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
