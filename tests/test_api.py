@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import alexnet
+from alexnet.config import Config, override, written
 from alexnet.data.sources import open_source
 from alexnet.training import run as training
 from alexnet.training.choices import resolve_config
@@ -55,3 +56,16 @@ def test_an_interrupted_training_says_what_to_resume(
     assert stopped.value.run is not None
     monkeypatch.setattr(training, "write_run_report", lambda *things: None)
     assert alexnet.resume(stopped.value.run)["steps"] == 2
+
+
+def test_changes_may_be_a_mapping_and_a_configuration_a_file(tmp_path: Path) -> None:
+    changes = {"optimizer.lr": 0.5, "model.columns": None, "model.variant": "caffe"}
+    changes |= {"train.init": tmp_path, "optimizer.layer_rates": (("conv1", 1, 0.0),)}
+    config = override(Config(), written(changes))
+    assert config.optimizer.layer_rates == (("conv1", 1, 0.0),)
+    assert config.train.init == str(tmp_path)
+    (tmp_path / "config.json").write_text(config.to_json())
+    for place in (tmp_path / "config.json", str(tmp_path / "config.json")):
+        assert resolve_config(None, None, {}, place) == config
+    with pytest.raises(alexnet.UserError, match=r"not the string 'train\.steps=1'"):
+        alexnet.train("digits", assignments="train.steps=1")

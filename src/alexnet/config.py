@@ -9,7 +9,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -267,6 +267,22 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
         path = key_of(assignment)
         config = change(config, path, _literal(path, text.strip()))
     return config
+
+
+def written(assignments: Sequence[str] | Mapping[str, Any]) -> Sequence[str]:
+    """`section.key=value` assignments, also of a mapping from keys to values.
+
+    Raises:
+        UserError: a single string, whose letters nobody means.
+    """
+    if isinstance(assignments, str):
+        raise UserError(
+            f"assignments wants a list or a mapping, such as {{'optimizer.lr': 0.01}}, not the "
+            f"string {assignments!r}"
+        )
+    if not isinstance(assignments, Mapping):
+        return assignments
+    return [f"{key}={json.dumps(value, default=str)}" for key, value in assignments.items()]
 
 
 def key_of(assignment: str) -> str:

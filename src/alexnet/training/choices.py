@@ -1,11 +1,11 @@
 """The configuration of a run: the recipe for the data, with the user's changes on top."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from alexnet.config import Config, key_of, override, setting
+from alexnet.config import Config, key_of, override, read_config, setting, written
 from alexnet.data.peek import glance
 from alexnet.data.sources import NAMES, as_data, at_home, open_source
 from alexnet.defaults import DataFacts, reasons
@@ -21,12 +21,14 @@ from alexnet.training.finetune import check_layer_rates, fitted
 def resolve_config(
     data: str | Path | None,
     recipe: str | None,
-    assignments: Sequence[str],
-    config: Config | None = None,
+    assignments: Sequence[str] | Mapping[str, Any],
+    config: Config | str | Path | None = None,
     init: str | None = None,
 ) -> Config:
     """The complete configuration of a run, every choice made; arguments as for `train`."""
-    data, assignments = images_apart(data, assignments)
+    data, assignments = images_apart(data, written(assignments))
+    if isinstance(config, str | Path):
+        config = read_config(at_home(config))
     facts = None
     if config is None:
         source = open_source(

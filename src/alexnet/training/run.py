@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -55,8 +55,8 @@ def train(
     data: str | Path | None = None,
     recipe: str | None = None,
     out: str | Path | None = None,
-    assignments: Sequence[str] = (),
-    config: Config | None = None,
+    assignments: Sequence[str] | Mapping[str, Any] = (),
+    config: Config | str | Path | None = None,
     init: str | Path | None = None,
     layout: str = "auto",
 ) -> dict[str, Any]:
@@ -70,8 +70,9 @@ def train(
         recipe: a name in `alexnet.recipes`, used where no `config` is given; by default
             "default", or "finetune" with `init`.
         out: the run directory; by default runs/NAME, numbered if it exists.
-        assignments: `section.key=value` changes on top of the recipe or configuration.
-        config: a complete configuration in place of a recipe.
+        assignments: changes on top of the recipe or configuration, {"section.key": value} or a
+            list of "section.key=value".
+        config: a complete configuration in place of a recipe, or the path of a config.json.
         init: a run or weights file whose weights this run begins with.
         layout: how several processes share the network: auto, data, columns or hybrid.
 

@@ -68,8 +68,6 @@ def train(
     handwritten digits are used. The run directory holds the weights, the checkpoints, the metrics
     and report.html.
     """
-    from alexnet.config import read_config
-
     assignments = [*assignments_of(named), *changes]
     if resume is not None:
         others = (init, freeze, layer_rate, budget)
@@ -79,6 +77,8 @@ def train(
                 f"a new run with --config {resume / 'config.json'}"
             )
         if dry_run:
+            from alexnet.config import read_config
+
             return click.echo(read_config(resume / "config.json").to_json(), nl=False)
         return _train_run(resume, devices, layout, as_json)
     from alexnet.model.catalog import resolve
@@ -90,9 +90,8 @@ def train(
 
     if recipe and config_file:
         raise UserError("--recipe and --config both say what to run; give one of them")
-    given = read_config(config_file) if config_file else None
     config = with_layer_rates(
-        resolve_config(data, recipe, assignments, given, init), freeze, layer_rate
+        resolve_config(data, recipe, assignments, config_file, init), freeze, layer_rate
     )
     if budget is not None:
         from alexnet.tuning.budget import fit_to_budget, read_duration
