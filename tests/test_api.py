@@ -9,6 +9,7 @@ import pytest
 import alexnet
 from alexnet.config import Config, override, written
 from alexnet.data.sources import open_source
+from alexnet.model.cifar import CifarNet
 from alexnet.training import run as training
 from alexnet.training.choices import resolve_config
 
@@ -69,3 +70,15 @@ def test_changes_may_be_a_mapping_and_a_configuration_a_file(tmp_path: Path) -> 
         assert resolve_config(None, None, {}, place) == config
     with pytest.raises(alexnet.UserError, match=r"not the string 'train\.steps=1'"):
         alexnet.train("digits", assignments="train.steps=1")
+
+
+def test_arguments_out_of_range_are_the_users_mistakes(trained: Path) -> None:
+    for mistake, line in (
+        (lambda: alexnet.evaluate([], "digits"), "there is no run to evaluate"),
+        (lambda: alexnet.evaluate(trained, "digits", batch_size=0), "batch_size must be at least"),
+        (lambda: alexnet.Predictor(trained, "gpu"), "device must be auto, cpu or cuda, not 'gpu'"),
+        (lambda: alexnet.AlexNet("paper", 0), "num_classes must be at least 1, not 0"),
+        (lambda: CifarNet("cifar-18", 0), "num_classes must be at least 1, not 0"),
+    ):
+        with pytest.raises(alexnet.UserError, match=line):
+            mistake()

@@ -97,10 +97,14 @@ def evaluate(
     """Measure one run, or several with their probabilities averaged, on a split of `data`.
 
     Raises:
-        UserError: no such run or data, classes that the network does not have, or runs whose
-            classes differ.
+        UserError: no run, no such run or data, classes that the network does not have, runs whose
+            classes differ, or an argument out of its range.
     """
+    if batch_size < 1:
+        raise UserError(f"batch_size must be at least 1, not {batch_size}")
     models = [load(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    if not models:
+        raise UserError("there is no run to evaluate; name at least one")
     if len({(model.classes, model.stored_size) for model in models}) > 1:
         raise UserError("the runs differ in classes or image size; evaluate them one at a time")
     source = match_classes(_held_out_alike(data, models), models[0].classes)

@@ -57,7 +57,7 @@ class Predictor:
         device: auto, cpu or cuda.
 
     Raises:
-        UserError: no such run or weights.
+        UserError: no such run, weights or device.
     """
 
     def __init__(self, run_or_weights: str | Path, device: str = "auto") -> None:

@@ -66,7 +66,7 @@ class AlexNet(PixelNetwork):
             come, for weights that are loaded.
 
     Raises:
-        UserError: unknown variant, or an image too small for the network.
+        UserError: unknown variant, no class, or an image too small for the network.
 
     Attributes:
         conv1 … conv5, fc6, fc7, fc8: the layers with `weight` and `bias`; the rest as for

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alexnet.errors import UserError
 from alexnet.ops import centered
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -23,6 +24,9 @@ class PixelNetwork(nn.Module):
         channel_means: of the training images, RGB, 0..255; replaced when training begins.
         stored_size: as the attribute.
 
+    Raises:
+        UserError: there is no class.
+
     Attributes:
         mean: (3, S, S), the subtracted mean in pixel units.
         classes: the names of the classes.
@@ -40,6 +44,8 @@ class PixelNetwork(nn.Module):
         stored_size: int,
     ) -> None:
         super().__init__()
+        if num_classes < 1:
+            raise UserError(f"num_classes must be at least 1, not {num_classes}")
         self.num_classes = num_classes
         self.classes = tuple(str(index) for index in range(num_classes))
         self.stored_size = stored_size

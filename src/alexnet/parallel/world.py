@@ -110,7 +110,7 @@ def make_world(
         timeout_seconds: how long a partner may keep this process waiting, also at the start.
 
     Raises:
-        UserError: CUDA asked for and not available.
+        UserError: as for `find_device`.
         PartnerLostError: other processes did not come.
     """
     device = find_device(device)
@@ -129,8 +129,10 @@ def find_device(wanted: str) -> str:
     """The kind of device, cpu or cuda, that is asked for, or the best with "auto".
 
     Raises:
-        UserError: CUDA asked for and not available.
+        UserError: CUDA asked for and not available, or a kind that there is not.
     """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device must be auto, cpu or cuda, not {wanted!r}")
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
