@@ -82,3 +82,18 @@ def test_arguments_out_of_range_are_the_users_mistakes(trained: Path) -> None:
     ):
         with pytest.raises(alexnet.UserError, match=line):
             mistake()
+
+
+def test_a_home_is_found(
+    trained: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(trained.parent))
+    assert alexnet.load("~/run").classes == ("blue", "green", "red")
+    assert alexnet.resume("~/run")["run"] == str(trained)
+    with pytest.raises(alexnet.UserError, match=f"{trained} exists already"):
+        alexnet.train("digits", out="~/run")
+    monkeypatch.setenv("HOME", str(image_folder))
+    [answer] = alexnet.Predictor(trained)("~/val/red/000.png")
+    assert answer.path == str(image_folder / "val" / "red" / "000.png")
+    config = resolve_config("~", None, TINY)
+    assert config.data.source == str(image_folder)

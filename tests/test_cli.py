@@ -318,6 +318,17 @@ def test_a_closed_stderr_and_a_full_disk_behind_stdout(monkeypatch: pytest.Monke
     assert done.stderr == "alexnet: the output's disk is full; free some space\n"
 
 
+def test_a_home_is_found_where_the_shell_leaves_it(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(trained.parent))
+    assert f"{trained} exists already" in complaint(capsys, "train", "digits", "--out=~/run")
+    config = (trained / "config.json").read_text()
+    assert call(capsys, "train", "--resume=~/run", "--dry-run") == config
+    tuned = json.loads(call(capsys, "train", "digits", "--init=~/run", "--dry-run"))
+    assert tuned["train"]["init"] == str(trained)
+
+
 def test_default_run_directories_are_numbered(
     image_folder: Path,
     tmp_path: Path,

@@ -8,9 +8,8 @@ from threading import Barrier
 import pytest
 
 from alexnet.config import Config, override
-from alexnet.data.sources import at_home
 from alexnet.errors import UserError
-from alexnet.files import write_atomically
+from alexnet.files import at_home, write_atomically
 from alexnet.training.directory import create_run, sole_use
 
 

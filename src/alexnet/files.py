@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and where they are."""
 
 import errno
 import json
@@ -74,6 +74,18 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); restore it or delete it") from None
+
+
+def at_home(path: str | Path) -> Path:
+    """The path with a leading ~ as somebody's home.
+
+    Raises:
+        UserError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"there is no home for {path}; a name of yours is ./{path}") from None
 
 
 def cache_folder() -> Path:

@@ -31,11 +31,11 @@ from alexnet.data.manifest import (
 )
 from alexnet.data.prepared import open_prepared
 from alexnet.data.resume import Done, Part
-from alexnet.data.sources import Source, at_home, check_name, open_source
+from alexnet.data.sources import Source, check_name, open_source
 from alexnet.data.square_worker import Settings
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
-from alexnet.files import write_atomically
+from alexnet.files import at_home, write_atomically
 from alexnet.process import cores
 from alexnet.progress import say
 from alexnet.suggest import unknown

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
+from alexnet.files import at_home
 from alexnet.suggest import unknown
 
 NAMES = ("digits", "cifar10")
@@ -94,18 +95,6 @@ def check_name(out: Path) -> None:
     """
     if (shown := as_text(str(out))) != str(out):
         raise UserError(f"{shown} is no name in UTF-8; choose another --out")
-
-
-def at_home(path: str | Path) -> Path:
-    """The path with a leading ~ as somebody's home.
-
-    Raises:
-        UserError: there is no such user.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise UserError(f"there is no home for {path}; a name of yours is ./{path}") from None
 
 
 def as_data(data: str | Path) -> str:

@@ -17,6 +17,7 @@ from alexnet.data.pixels import images_in_memory
 from alexnet.errors import UserError
 from alexnet.evaluation.evaluate import predict_images
 from alexnet.evaluation.inference import answering, use_fastest_forms
+from alexnet.files import at_home
 from alexnet.model.weights import load
 from alexnet.parallel.world import make_world
 from alexnet.rows import finite
@@ -125,7 +126,7 @@ def _found(pictures: Iterable[Picture] | Picture) -> Iterator[_Found]:
     """Every picture that was given or lies in a folder that was given."""
     for index, picture in enumerate(_separate(pictures)):
         if isinstance(picture, str | Path):
-            yield from _found_at(Path(picture))
+            yield from _found_at(at_home(picture))
         elif _is_in_memory(picture):
             yield f"[{index}]", picture
         else:

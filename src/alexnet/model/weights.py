@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from alexnet.errors import UserError, in_a_line
-from alexnet.files import write_atomically
+from alexnet.files import at_home, write_atomically
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import from_document
 
@@ -39,7 +39,7 @@ def load(run_or_weights: str | Path) -> Network:
     Raises:
         UserError: nothing there, or not a file of ours.
     """
-    path = Path(run_or_weights)
+    path = at_home(run_or_weights)
     if path.is_dir():
         path = path / "weights.safetensors"
         if not path.exists():

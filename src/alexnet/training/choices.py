@@ -7,9 +7,10 @@ from typing import Any
 
 from alexnet.config import Config, key_of, override, read_config, setting, written
 from alexnet.data.peek import glance
-from alexnet.data.sources import NAMES, as_data, at_home, open_source
+from alexnet.data.sources import NAMES, as_data, open_source
 from alexnet.defaults import DataFacts, reasons
 from alexnet.errors import UserError
+from alexnet.files import at_home
 from alexnet.model.catalog import resolve
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.parallel.world import started_rank

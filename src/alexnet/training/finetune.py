@@ -8,6 +8,7 @@ import torch
 
 from alexnet.config import Config, DataConfig, ModelConfig, change, read_config
 from alexnet.errors import UserError
+from alexnet.files import at_home
 from alexnet.model.build import Network
 from alexnet.model.catalog import ALL_VARIANTS, resolve
 from alexnet.model.weights import load
@@ -120,10 +121,11 @@ def fitted(config: Config, init: str) -> Config:
 
     What a recipe says of its head, fc8, goes for the head of that network.
     """
-    model, size = network_of(Path(init))
+    place = at_home(init)
+    model, size = network_of(place)
     head = resolve(model).weight_layers[-1]
     data: DataConfig = replace(config.data, size=size)
-    train = replace(config.train, init=str(Path(init).resolve()))
+    train = replace(config.train, init=str(place.resolve()))
     rules = [
         (head if layer == "fc8" else layer, *rest) for layer, *rest in config.optimizer.layer_rates
     ]

@@ -23,7 +23,7 @@ from alexnet.errors import (
 )
 from alexnet.evaluation.evaluate import Evaluation, evaluate_model
 from alexnet.evaluation.summary import write_run_report
-from alexnet.files import CannotWriteError, read_json, write_text
+from alexnet.files import CannotWriteError, at_home, read_json, write_text
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import layer_table, resolve
 from alexnet.model.forms import choose_forms, use_forms
@@ -88,7 +88,7 @@ def train(
     world = _world(config)
     with failing_clearly(world):
         check_placeable(layout, resolve(config.model), world.size)
-        created = world.is_first and str(create_run(config, None if out is None else Path(out)))
+        created = world.is_first and str(create_run(config, None if out is None else at_home(out)))
         config = from_json(world.tell(config.to_json()))  # a budget is measured, and differs
         run = Path(world.tell(created))
         with gone_unless_begun(run) if world.is_first else nullcontext():
@@ -110,7 +110,7 @@ def resume(
     Raises:
         UserError, InterruptedRunError: as for `train`.
     """
-    run = Path(run)
+    run = at_home(run)
     config = config_of(run)
     world = _world(config)
     with failing_clearly(world):

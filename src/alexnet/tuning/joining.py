@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from alexnet.config import key_of, override, setting
 from alexnet.errors import UserError
+from alexnet.files import at_home
 from alexnet.progress import shown_epochs
 from alexnet.training.choices import absolute_source
 from alexnet.tuning.storage import lasting_storage, shown_storage
@@ -65,7 +65,7 @@ def _said(study: Study, asked: Asked) -> Iterator[tuple[str, Any, Any]]:
     if asked.recipe is not None:
         yield "--recipe", study.config.recipe, asked.recipe
     if asked.init is not None:
-        yield "--init", study.config.train.init, str(Path(asked.init).resolve())
+        yield "--init", study.config.train.init, str(at_home(asked.init).resolve())
     if asked.trials is not None:
         yield "--trials", study.plan.trials, asked.trials
     if asked.budget is not None:

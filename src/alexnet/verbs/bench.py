@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from alexnet.verbs.group import verbs
-from alexnet.verbs.options import as_json_option, device_option
+from alexnet.verbs.options import as_json_option, device_option, place
 
 
 @verbs.command()
@@ -15,7 +15,7 @@ from alexnet.verbs.options import as_json_option, device_option
     "what", type=click.Choice(["train", "infer", "data", "scaling", "all"]), default="all"
 )
 @click.option("--variant", default="paper", help="Which network.  [paper]")
-@click.option("--images", type=click.Path(path_type=Path), help="Pictures; default: made here.")
+@click.option("--images", type=place, help="Pictures; default: made here.")
 @click.option("--peers", is_flag=True, help="Measure what others offer in the same rounds.")
 @click.option("--count", type=click.IntRange(min=8), default=1024, help="How many pictures.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Of steps.  [64; GPU: 1024]")
@@ -28,7 +28,7 @@ from alexnet.verbs.options import as_json_option, device_option
     type=click.Choice(["native", "batches", "resident", "training", "memory"]),
     help="One part of `data`.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default="benchmarks", help="Folder.")
+@click.option("--out", type=place, default="benchmarks", help="Folder.")
 @device_option
 @as_json_option
 def bench(what: str, out: Path, device: str | None, as_json: bool, **options: Any) -> None:

@@ -6,17 +6,17 @@ from pathlib import Path
 import click
 
 from alexnet.verbs.group import verbs
-from alexnet.verbs.options import as_json_option, device_option
+from alexnet.verbs.options import as_json_option, device_option, place
 
 
 @verbs.command()
-@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_directory", metavar="RUN", type=place)
 @click.option("--data", help="Images to show; default: those of the run.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
+@click.option("--out", required=True, type=place, help="Folder to write into.")
 @click.option("--images", type=click.IntRange(min=1), default=8, help="How many to show.  [8]")
 @click.option(
     "--picture",
-    type=click.Path(path_type=Path),
+    type=place,
     help="Show the activations of this file.  [a validation image]",
 )
 @click.option(

@@ -1,9 +1,21 @@
 """Options that several verbs take."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
+
+class _Place(click.Path):
+    """A path; ~ is a home also in `--out=~/run`, which a shell leaves as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from alexnet.files import at_home
+
+        return at_home(str(super().convert(value, param, ctx)))
+
+
+place = _Place()
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=None, help="Where to compute."

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from alexnet.verbs.group import verbs
-from alexnet.verbs.options import as_json_option
+from alexnet.verbs.options import as_json_option, place
 
 
 @verbs.command()
 @click.argument("source")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=place)
 @click.option(
     "--kind",
     type=click.Choice(["auto", "folder", "ilsvrc2010", "ilsvrc2012", "cifar10", "parquet", "csv"]),

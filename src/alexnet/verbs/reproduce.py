@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from alexnet.verbs.group import verbs
-from alexnet.verbs.options import as_json_option
+from alexnet.verbs.options import as_json_option, place
 
 
 @verbs.command()
@@ -18,7 +18,7 @@ from alexnet.verbs.options import as_json_option
     help="Seconds, hours on a few cores, hours on a GPU, or the paper's own.  [smoke]",
 )
 @click.option("--data", help="Images in place of the claim's own: as for train.")
-@click.option("--out", type=click.Path(path_type=Path), default="claims", help="Folder.  [claims]")
+@click.option("--out", type=place, default="claims", help="Folder.  [claims]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at once.  [one a GPU]")
 @click.option("--seeds", type=click.IntRange(min=1), help="Of every arm.  [the scale's number]")
 @as_json_option

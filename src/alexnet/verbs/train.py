@@ -13,6 +13,7 @@ from alexnet.verbs.options import (
     assignments_of,
     device_option,
     layout_option,
+    place,
     views_option,
 )
 from alexnet.verbs.words import errors_in_words
@@ -21,15 +22,15 @@ from alexnet.verbs.words import errors_in_words
 @verbs.command()
 @click.argument("data", required=False)
 @click.option("--recipe", default=None, help="A named run; default: chosen for the data.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/NAME]")
-@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run.")
+@click.option("--out", type=place, help="Run directory.  [runs/NAME]")
+@click.option("--resume", type=place, help="Continue this run.")
 @click.option("--init", help="Begin with the weights of this run; its head goes by class name.")
 @click.option("--freeze", multiple=True, metavar="LAYER", help="Keep a layer as it is.")
 @click.option(
     "--layer-rate", multiple=True, metavar="LAYER=FACTOR", help="Rate of a layer, relative."
 )
 @click.option("--budget", metavar="30m", help="End in about this time: the schedule is planned.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A config.json.")
+@click.option("--config", "config_file", type=place, help="A config.json.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option("--steps", type=int, help="End after so many updates.")
 @click.option("--batch-size", type=int, help="Images in a batch.")

@@ -8,12 +8,12 @@ import click
 
 from alexnet.errors import UserError
 from alexnet.verbs.group import verbs
-from alexnet.verbs.options import as_json_option, assignments_of, device_option
+from alexnet.verbs.options import as_json_option, assignments_of, device_option, place
 
 
 @verbs.command()
 @click.argument("data", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the study.")
+@click.option("--out", type=place, help="Folder of the study.")
 @click.option("--trials", type=click.IntRange(min=2), help="Points to try.  [30]")
 @click.option("--budget", metavar="2h", help="End in about this time, instead of --trials.")
 @click.option(
