@@ -12,7 +12,7 @@ import alexnet
 _SOURCE = Path(alexnet.__file__).parent
 # A room may import from rooms above it in this list and from its own, never from below.
 _ROOMS = (
-    ("errors", "findings", "process", "suggest"),
+    ("commands", "errors", "findings", "process", "suggest"),
     ("config", "draws", "files", "progress", "rows"),
     ("native",),
     ("defaults",),

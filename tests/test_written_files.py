@@ -10,6 +10,7 @@ import pytest
 from alexnet.config import Config, override
 from alexnet.errors import UserError
 from alexnet.files import at_home, write_atomically
+from alexnet.model.weights import load
 from alexnet.training.directory import create_run, sole_use
 
 
@@ -55,3 +56,12 @@ def test_a_name_that_libraries_cannot_open_is_refused(tmp_path: Path) -> None:
         create_run(Config(), tmp_path / "lat\udce9")
     with pytest.raises(UserError, match="no home for"):
         at_home("~nobody-of-this-name/pictures")
+
+
+def test_a_command_to_paste_is_one_for_a_shell(tmp_path: Path) -> None:
+    run = tmp_path / "mein Lauf"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.json").touch()
+    for mistake in (lambda: create_run(Config(), run), lambda: load(run)):
+        with pytest.raises(UserError, match=f"alexnet train --resume '{run}'"):
+            mistake()

@@ -13,6 +13,7 @@ from alexnet.claims.claim import Claim, Measured, Run, Setting
 from alexnet.claims.execute import read_all, work
 from alexnet.claims.results import write_result
 from alexnet.claims.scales import find_scale
+from alexnet.commands import quoted_command
 from alexnet.data.fingerprint import fingerprint
 from alexnet.data.sources import NAMES, open_source
 from alexnet.errors import UserError
@@ -152,6 +153,6 @@ def _command(claim: Claim, setting: Setting) -> str:
     """What to type for the same result, without this machine's paths."""
     scale = setting.scale
     usual = scale.name == "smoke" and setting.data == "digits"
-    data = "" if usual else f" --data {Path(setting.data).name}"
-    seeds = "" if scale == find_scale(scale.name) else f" --seeds {scale.seeds}"
-    return f"alexnet reproduce {claim.name} --scale {scale.name}{data}{seeds}"
+    data = [] if usual else ["--data", Path(setting.data).name]
+    seeds = [] if scale == find_scale(scale.name) else ["--seeds", str(scale.seeds)]
+    return quoted_command("reproduce", claim.name, "--scale", scale.name, *data, *seeds)

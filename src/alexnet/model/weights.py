@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from alexnet.commands import quoted_command
 from alexnet.errors import UserError, in_a_line
 from alexnet.files import at_home, write_atomically
 from alexnet.model.build import Network, build_network
@@ -43,9 +44,10 @@ def load(run_or_weights: str | Path) -> Network:
     if path.is_dir():
         path = path / "weights.safetensors"
         if not path.exists():
+            going_on = quoted_command("train", "--resume", path.parent)
             raise UserError(
                 f"{path.parent} holds no weights.safetensors: not a run, or one that has not "
-                f"finished its first epoch (alexnet train --resume {path.parent} continues it)"
+                f"finished its first epoch ({going_on} continues it)"
             )
     if not path.exists():
         raise UserError(f"there is no run or weights file {path}")

@@ -6,7 +6,6 @@ function in a world of their own.
 
 import logging
 import os
-import shlex
 import signal
 import uuid
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.run import parse_args
 from torch.distributed.run import run as run_torchrun
 
+from alexnet.commands import quoted_command
 from alexnet.errors import InterruptedRunError, ProcessesLostError, SaidAlreadyError, UserError
 from alexnet.parallel.world import started_size
 from alexnet.process import threads_each
@@ -49,7 +49,7 @@ def launch(arguments: Sequence[str], devices: int) -> None:
             )
         )
     except ChildFailedError as error:
-        again = shlex.join(["alexnet", *arguments, "--devices", str(devices)])
+        again = quoted_command(*arguments, "--devices", str(devices))
         raise _explanation(list(error.failures.values()), again) from error
     except SignalException as error:
         if error.sigval == signal.SIGQUIT:  # from a process that said what the user must mend

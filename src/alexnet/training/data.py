@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from alexnet.commands import quoted_command
 from alexnet.config import Config, DataConfig
 from alexnet.data.loading import choose_place, load_images, say_skipped
 from alexnet.data.pixels import ImageSet
@@ -183,10 +184,9 @@ def refuse_other_data(folder: Path, data: Data) -> None:
     noted = read_json(note)
     if noted["fingerprint"] != data.fingerprint() or noted["classes"] != list(data.source.classes):
         config = folder / "config.json"
-        anew = (
-            f"start a new run with --config {config}" if config.exists() else "choose another --out"
-        )
+        anew = f"start a new run with {quoted_command('train', '--config', config)}"
+        instead = anew if config.exists() else "choose another --out"
         raise UserError(
             f"the images of {data.source.name} are not those that {folder} began with; restore "
-            f"them, or {anew}"
+            f"them, or {instead}"
         )

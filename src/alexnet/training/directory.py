@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alexnet.commands import quoted_command
 from alexnet.config import Config, read_config
 from alexnet.data.folders import HELD_OUT
 from alexnet.data.prepared import holds_prepared
@@ -134,7 +135,8 @@ def _made_empty(out: Path) -> Path:
     for half_written in out.glob(".config.json.*.part"):
         half_written.unlink()  # by a process that was killed here
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        hint = f"continue it with --resume {out}, or " if (out / "config.json").exists() else ""
+        is_run = (out / "config.json").exists()
+        hint = f"continue it with {quoted_command('train', '--resume', out)}, or " if is_run else ""
         raise UserError(f"{out} exists already; {hint}choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     return out

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet.commands import quoted_command
 from alexnet.config import Config
 from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed, training_batches
 from alexnet.draws import sample_keys
@@ -150,7 +151,8 @@ def train_loop(state: State, around: Surroundings) -> None:
                 agreement.finish()
                 run = around.checkpoint_folder.parent
                 raise InterruptedRunError(
-                    f"stopped at step {step}, saved; continue with: alexnet train --resume {run}",
+                    f"stopped at step {step}, saved; "
+                    f"continue with: {quoted_command('train', '--resume', run)}",
                     run,
                 )
             if is_pause and step < last_step:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alexnet.commands import quoted_command
 from alexnet.config import Config, from_json
 from alexnet.data.batches import TrainingFeed
 from alexnet.errors import (
@@ -141,7 +142,8 @@ def _continue(
             return _run(run, config, world, layout, enough)
         except CannotWriteError as error:
             raise CannotWriteError(
-                f"{error}; what was saved before is intact, then: alexnet train --resume {run}"
+                f"{error}; what was saved before is intact, then: "
+                f"{quoted_command('train', '--resume', run)}"
             ) from error
 
 

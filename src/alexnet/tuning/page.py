@@ -1,6 +1,5 @@
 """The page of a study: what won, how all trials went, and what decided."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
+from alexnet.commands import quoted_command
 from alexnet.evaluation.plots import svg
 from alexnet.files import write_text
 from alexnet.progress import shown_epochs
@@ -31,7 +31,7 @@ def command_line(study: Study, trial: Trial) -> str:
     if not config.exists():  # somebody made room
         config = study.folder.resolve() / "best.json"
         write_text(config, configured(study.config, trial.point).to_json())
-    return shlex.join(["alexnet", "train", "--config", str(config)])
+    return quoted_command("train", "--config", config)
 
 
 def importance(trials: Sequence[Trial], space: Space) -> tuple[dict[str, float], str]:

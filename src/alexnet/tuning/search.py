@@ -2,7 +2,6 @@
 
 import bisect
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from alexnet.commands import quoted_command
 from alexnet.config import Config, key_of
 from alexnet.data.sources import Source, open_source
 from alexnet.errors import UserError
@@ -273,7 +273,7 @@ def _command_with_rate(
     kept = [entry for entry in assignments if key_of(entry) not in found]
     changes = [word for entry in kept for word in ("--set", entry)]
     rule = ["--batch-size", str(config.train.batch_size), "--lr", f"{test.suggested:g}"]
-    return shlex.join(["alexnet", "train", *given, *changes, *rule])
+    return quoted_command("train", *given, *changes, *rule)
 
 
 def _helper(out: Path, number: int, threads: int) -> "subprocess.Popen[bytes]":

@@ -9,7 +9,6 @@ trial's last checkpoint.
 import fcntl
 import json
 import os
-import shlex
 import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from alexnet.commands import quoted_command
 from alexnet.config import Config, from_json
 from alexnet.errors import CannotLearnError, InterruptedRunError, UserError
 from alexnet.files import write_text
@@ -286,7 +286,7 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data) -> None:
 
 def going_on(study: Study) -> str:
     """The command that goes on with a study."""
-    return shlex.join(["alexnet", "tune", "--out", str(study.folder)])
+    return quoted_command("tune", "--out", study.folder)
 
 
 def _write_history(study: Study, trial: Trial, seconds: float) -> None:

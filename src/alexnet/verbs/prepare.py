@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from alexnet.commands import quoted_command
 from alexnet.verbs.group import verbs
 from alexnet.verbs.options import as_json_option, place
 
@@ -41,5 +42,5 @@ def prepare(source: str, out: Path, no_checksums: bool, as_json: bool, **options
         return click.echo(json.dumps(result))
     return click.echo(
         f"{result['images']} images of {result['classes']} classes in {result['out']}, "
-        f"{len(result['skipped'])} skipped; train with: alexnet train {result['out']}"
+        f"{len(result['skipped'])} skipped; train with: {quoted_command('train', result['out'])}"
     )

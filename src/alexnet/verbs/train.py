@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from alexnet.commands import quoted_command
 from alexnet.errors import UserError
 from alexnet.verbs.group import verbs
 from alexnet.verbs.options import (
@@ -75,7 +76,7 @@ def train(
         if data or recipe or out or config_file or assignments or any(others):
             raise UserError(
                 "--resume continues a run with its own configuration; to change something, start "
-                f"a new run with --config {resume / 'config.json'}"
+                f"a new run with {quoted_command('train', '--config', resume / 'config.json')}"
             )
         if dry_run:
             from alexnet.config import read_config
