@@ -414,6 +414,22 @@ def test_differences_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert same["fields"] == {}
 
 
+def test_a_set_differs_from_no_variant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".prepare").mkdir()
+    line = complaint(capsys, "info", tmp_path, "--diff", "paper")
+    assert line.endswith("--diff compares variants and runs; " + f"{tmp_path} is a prepared set")
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train", "--ephocs", "3"], ["info", "/dev/x"]])
+def test_debug_shows_where_and_ends_as_without(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(arguments, debug=True) == command(arguments) == 2
+    shown, _, line = capsys.readouterr().err.partition("alexnet: ")
+    assert shown.startswith("Traceback")
+    assert "Traceback" not in line
+
+
 def test_an_unfinished_set_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "set" / ".prepare").mkdir(parents=True)
     for arguments in ([], ["--verify"], ["--json"]):

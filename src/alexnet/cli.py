@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -51,7 +52,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         return leave.exit_code
     except (UserError, click.ClickException) as error:
         if debug:
-            raise
+            traceback.print_exc()
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         code = _complain(" ".join(text.split()), _USER_ERROR)
         if not isinstance(error, SaidAlreadyError):
@@ -67,10 +68,12 @@ def run(arguments: list[str], debug: bool = False) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:  # a place that the user named is not what it must be
-        if error.filename is None and error.errno == errno.ENOSPC and not debug:
-            return _complain("the output's disk is full; free some space", _USER_ERROR)
-        if debug or error.filename is None:
+        if error.filename is None and error.errno != errno.ENOSPC:
             raise
+        if debug:
+            traceback.print_exc()
+        if error.filename is None:
+            return _complain("the output's disk is full; free some space", _USER_ERROR)
         return _complain(f"{error.filename}: {error.strerror}; name another place", _USER_ERROR)
     return 0
 

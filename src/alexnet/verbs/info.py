@@ -25,6 +25,8 @@ def info(
     from alexnet.model.describe import describe, difference, difference_lines, layer_lines
 
     if what and holds_prepared(Path(what)):
+        if diff is not None:
+            raise UserError(f"--diff compares variants and runs; {what} is a prepared set")
         from alexnet.data.prepared import verify as check
         from alexnet.progress import say
 
