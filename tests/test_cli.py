@@ -15,6 +15,7 @@ import torch
 import alexnet
 from alexnet.cli import run as command
 from alexnet.errors import UserError, within_memory
+from alexnet.verbs.words import errors_in_words
 from runs import TINY
 
 
@@ -428,6 +429,17 @@ def test_debug_shows_where_and_ends_as_without(
     shown, _, line = capsys.readouterr().err.partition("alexnet: ")
     assert shown.startswith("Traceback")
     assert "Traceback" not in line
+
+
+def test_five_classes_have_no_top_5_error(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = call(capsys, "train", "--resume", trained)
+    assert "top-1 error" in printed
+    assert "top-5" not in printed
+    assert "top5_error" in json.loads(call(capsys, "train", "--resume", trained, "--json"))
+    result = json.loads((trained / "result.json").read_text())
+    assert "top-5 error" in errors_in_words(result, classes=6)
 
 
 def test_an_unfinished_set_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

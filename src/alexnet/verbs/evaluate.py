@@ -39,5 +39,5 @@ def evaluate(
     document = {**measured.to_json(), "split": split, "runs": list(runs)}
     if as_json:
         return click.echo(json.dumps(document))
-    click.echo(errors_in_words({**document, "classes": len(measured.classes)}))
+    click.echo(errors_in_words(document, len(measured.classes)))
     return click.echo("\n".join(per_class_lines(measured)))

@@ -127,10 +127,16 @@ def _train_run(run: Path, devices: int | None, layout: str, as_json: bool) -> No
 def _show_run(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         return click.echo(json.dumps(result))
-    click.echo(errors_in_words(result))
+    from alexnet.files import read_json
+    from alexnet.parallel.world import started_rank
+
+    if started_rank():  # the first process speaks, and has the run directory
+        return None
+    run = Path(result["run"])
+    click.echo(errors_in_words(result, classes=len(read_json(run / "data.json")["classes"])))
     click.echo(
         f"  {result['steps']} steps, {result['images_per_second']:.0f} images/s, "
         f"{result['data_wait_fraction']:.1%} of the time waiting for data"
     )
-    click.echo(f"  report   {Path(result['run']) / 'report.html'}")
-    return click.echo(f"  weights  {Path(result['run']) / 'weights.safetensors'}")
+    click.echo(f"  report   {run / 'report.html'}")
+    return click.echo(f"  weights  {run / 'weights.safetensors'}")
