@@ -35,10 +35,14 @@ def test_a_path_is_never_a_name(
 ) -> None:
     new_image_folder(count=2).rename(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
-    assert open_source("digits").kind == "digits"
+    named = open_source("digits")
+    assert named.kind == "digits"
+    assert named.notes == ("digits: the embedded digits; the folder of that name is ./digits",)
     assert open_source(Path("digits")).kind == "folder"
     config = resolve_config(Path("digits"), None, TINY)
     assert config.data.source == str((tmp_path / "digits").resolve())
+    monkeypatch.chdir(tmp_path / "digits")
+    assert open_source("digits").notes == ()
 
 
 def test_every_name_is_there() -> None:

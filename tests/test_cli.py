@@ -115,6 +115,15 @@ def test_eval_follows_its_contract(
     assert "images  mostly taken for" in call(capsys, "eval", trained, image_folder)
 
 
+def test_eval_says_what_was_decided_on_the_way(
+    trained: Path, new_image_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = new_image_folder(count=4)
+    (folder / "val").rename(folder / "test")
+    assert command(["eval", str(trained), str(folder)]) == 0
+    assert "test/ serves as the validation set" in capsys.readouterr().err
+
+
 def test_a_bad_image_is_an_entry(
     trained: Path, image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,7 +118,7 @@ def open_images(
 ) -> list[ImageSet]:
     """Splits to measure on or to show, in the fastest place in which all of them fit.
 
-    Images that cannot be read are named and left out.
+    What was decided on the way is said; images that cannot be read are named and left out.
 
     Args:
         source: of the images.
@@ -137,6 +137,8 @@ def open_images(
         load_images(split, place, f"reading {SPLITS[name]} images", trusted=trusted)[0]
         for name, split in zip(names, splits, strict=True)
     ]
+    for note in source.notes:
+        say(note)
     say_skipped([skipped for images in opened for skipped in images.skipped])
     return opened
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +127,9 @@ def open_source(
 
     data = as_data(data)
     if data == "digits" and kind == "auto":
-        return open_digits(validation_fraction=validation_fraction)
+        return _named(data, open_digits(validation_fraction=validation_fraction))
     if data == "cifar10" and kind in ("auto", "cifar10"):
-        return open_cifar10()
+        return _named(data, open_cifar10())
     path = at_home(data)
     try:
         if not path.exists():
@@ -138,6 +138,15 @@ def open_source(
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     return _open_path(path, held, validation_fraction)
+
+
+def _named(name: str, source: Source) -> Source:
+    """The source that goes by a name; it tells of a folder here that might have been meant."""
+    if not Path(name).is_dir():
+        return source
+    ours = "the embedded digits" if name == "digits" else "the set that is downloaded"
+    note = f"{name}: {ours}; the folder of that name is ./{name}"
+    return replace(source, notes=(*source.notes, note))
 
 
 def _kind(path: Path) -> str:
