@@ -1,5 +1,6 @@
 """What every network here has in common: raw pixels come in, the mean is subtracted inside."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from alexnet.errors import UserError
 from alexnet.ops import centered
+from alexnet.ops.eager import is_eager
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -35,6 +37,7 @@ class PixelNetwork(nn.Module):
     """
 
     mean: Tensor
+    _range_is_known = False  # whether a batch has shown in what range its pixels are
 
     def __init__(
         self,
@@ -61,4 +64,21 @@ class PixelNetwork(nn.Module):
             raise ValueError(
                 f"images must be (N, 3, {side}, {side}) for this network, not {tuple(images.shape)}"
             )
+        if is_eager(images) and not self._range_is_known:
+            self._look_at_range(images)
         return centered(images, self.mean, overhang)
+
+    def _look_at_range(self, images: Tensor) -> None:
+        """Warn of pixels in 0..1, as other libraries hand them out: here they are all but black.
+
+        Only until one batch has told, and never where the processor would wait for a GPU.
+        """
+        if not images.is_floating_point() or images.device.type != "cpu" or not images.numel():
+            return
+        largest = float(images.detach().max())
+        self._range_is_known = largest > 0.0
+        if 0.0 < largest <= 1.0:
+            warnings.warn(
+                f"no pixel is above {largest:g}: this network takes RGB in 0..255, not in 0..1",
+                stacklevel=2,
+            )
