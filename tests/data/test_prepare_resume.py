@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import lookalikes
 import numpy as np
@@ -392,3 +393,20 @@ def test_labels_and_order_survive(source, tmp_path):
     kept = [i for i, key in enumerate(opened.train.keys) if not key.endswith("017.jpg")]
     assert list(again.train.keys) == [opened.train.keys[i] for i in kept]
     np.testing.assert_array_equal(again.train.labels, opened.train.labels[kept])
+
+
+def test_a_set_that_has_the_name_of_its_source_is_the_same_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*things: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    make = partial(prepare, "digits", size=8, encoding="raw", workers=1)
+    make("other")
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "make_shards", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make("digits")
+    make("digits")
+    assert Path("digits", "manifest.json").read_bytes() == Path("other/manifest.json").read_bytes()

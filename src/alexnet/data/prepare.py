@@ -108,7 +108,8 @@ def prepare(
             unofficial = resume.once(out, "unofficial", look)
         if strict and unofficial:
             raise UserError(f"{unofficial[0]}; get it again, or leave out --strict")
-        notes = [*opened.notes, *unofficial]
+        # Of the first time: a set `digits` that is begun lies beside the digits, and is noted.
+        notes = [*resume.once(out, "notes", lambda: list(opened.notes)), *unofficial]
         for note in notes:
             say(note)
         made = make_shards(job, workers or cores())
