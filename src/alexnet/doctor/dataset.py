@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.folders import HELD_OUT
-from alexnet.data.sources import Source, Split, at_home, open_source
+from alexnet.data.sources import Source, Split, open_source
 from alexnet.doctor.report import Diagnosis
 from alexnet.doctor.sample import (
     Sample,
@@ -19,6 +19,7 @@ from alexnet.doctor.sample import (
     take_sample,
 )
 from alexnet.errors import UserError
+from alexnet.files import at_home
 from alexnet.findings import Finding, Severity
 from alexnet.training.checks import shares
 
