@@ -1,6 +1,6 @@
 """Error rates of networks: views, averages of probabilities, ensembles, any batch size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from alexnet.evaluation.evaluate import (
     match_classes,
     predict_images,
 )
+from alexnet.evaluation.predict import Predictor
 from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
@@ -303,6 +304,29 @@ def source(classes: tuple[str, ...], train: list[int], validation: list[int]) ->
         return Split([str(i) for i in labels], np.array(labels, np.int64), lambda i: b"")
 
     return Source("pictures", "folder", classes, split(train), split(validation))
+
+
+def test_a_folder_of_its_own_is_said_to_be_measured_in_part(
+    runs: list[Path],
+    new_image_folder: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Pictures without splits, which training would divide: all of them can be measured."""
+    folder = new_image_folder(count=6) / "train"
+    images = sorted(folder.rglob("*.png"))
+    part = evaluate(runs[0], folder, device="cpu")
+    assert 0 < part.images < len(images)
+    said = f"measured are the {part.images} images of train that a training would hold out"
+    assert f"{said}, of {len(images)}; --split all" in capsys.readouterr().err
+    whole = evaluate(runs[0], folder, split="all", device="cpu")
+    assert sorted(whole.keys) == [str(path.relative_to(folder)) for path in images]
+    assert "measured are" not in capsys.readouterr().err
+    for key, label in zip(whole.keys, whole.labels, strict=True):
+        assert whole.classes[label] == key.split("/")[0]
+    predicted = Predictor(runs[0], "cpu")([folder / key for key in whole.keys], top=1)
+    answers = [whole.classes[row.argmax()] for row in whole.probabilities]
+    assert [entry.classes[0][0] for entry in predicted] == answers
 
 
 def test_labels_are_renumbered_to_the_classes_of_the_network() -> None:

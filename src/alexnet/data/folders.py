@@ -184,6 +184,7 @@ def _open_classes(
         classes=tuple(map(as_text, names)),
         train=everything.take(np.flatnonzero(~held_out)),
         validation=everything.take(np.flatnonzero(held_out)),
+        divided=True,
         notes=notes,
         unusable=_named_in_text(classes.unusable),
         files=lambda: [folder / path for path in paths],

@@ -77,15 +77,16 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
         return Split(keys, labels, lambda i: read_encoded(os.fspath(path.parent / keys[i])))
 
     train, validation, test = split("train"), split("validation"), split("test")
-    if undivided := split(""):
-        train, validation = hold_out(undivided, validation_fraction)
+    undivided, divided = split(""), False
+    if undivided is not None:
+        train, validation, divided = *hold_out(undivided, validation_fraction), True
     if train is None:
         raise UserError(f"{path} lists no training images; the column split needs a 'train'")
     if validation is None and test is not None:
         validation, test = test, None
         notes.append("test images serve as the validation set, for the list has no other")
     if validation is None:
-        train, validation = hold_out(train, validation_fraction)
+        train, validation, divided = *hold_out(train, validation_fraction), True
     return Source(
         name=as_text(path.stem),
         kind="csv",
@@ -93,6 +94,7 @@ def open_list(path: Path, *, validation_fraction: float = 0.2) -> Source:
         train=train,
         validation=validation,
         test=test,
+        divided=divided,
         notes=tuple(notes),
         files=lambda: [path.parent / row.path for row in rows],
     )

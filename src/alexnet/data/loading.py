@@ -134,7 +134,7 @@ def open_images(
     place = choose_place(sum(len(split) for split in splits), device, size, workers)
     trusted = source.statistics is not None
     opened = [
-        load_images(split, place, f"reading {SPLITS[name]} images", trusted=trusted)[0]
+        load_images(split, place, f"reading {SPLITS[name]}", trusted=trusted)[0]
         for name, split in zip(names, splits, strict=True)
     ]
     for note in source.notes:

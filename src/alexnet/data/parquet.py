@@ -62,6 +62,7 @@ def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
     if validation is None and test is not None:
         validation, test = test, None
         notes.append("test images serve as the validation set, for there is no other")
+    divided = validation is None
     if validation is None:
         train, validation = hold_out(train, validation_fraction)
     classes = tables["train"].classes(int(max(train.labels.max(), validation.labels.max())) + 1)
@@ -75,6 +76,7 @@ def open_parquet(path: Path, *, validation_fraction: float = 0.2) -> Source:
         train=train,
         validation=validation,
         test=test,
+        divided=divided,
         notes=tuple(notes),
         files=lambda: [file for paths in files.values() for file in paths],
     )

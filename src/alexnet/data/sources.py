@@ -19,7 +19,12 @@ NAMES = ("digits", "cifar10")
 KINDS = ("auto", "folder", "ilsvrc2010", "ilsvrc2012", "cifar10", "parquet", "csv")
 """What a path can be read as; "auto" looks at what is there."""
 
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
+SPLITS = {
+    "train": "training images",
+    "val": "validation images",
+    "test": "test images",
+    "all": "images of all splits",
+}
 """The splits as commands call them, and in words."""
 
 
@@ -61,6 +66,7 @@ class Source:
     test: Split | None = None
     class_ids: tuple[str, ...] = ()  # the WordNet identifier of each class, where it has one
     year: int | None = None  # of ILSVRC: the classes and their order depend on it
+    divided: bool = False  # whether validation images were held out here, of what has no splits
     statistics: Statistics | None = None  # of the training split, where they are known already
     validation_fraction: float | None = None  # that was asked for when a prepared set was made
 
@@ -70,12 +76,27 @@ class Source:
         Raises:
             UserError: there is none.
         """
-        splits = dict(zip(SPLITS, (self.train, self.validation, self.test), strict=True))
+        own = (self.train, self.validation, self.test)
+        if name == "all":
+            return _together([split for split in own if split is not None])
+        splits = dict(zip(SPLITS, own, strict=False))
         chosen = splits.get(name)
         if chosen is None:
-            there = [name for name, split in splits.items() if split is not None]
+            there = [*(name for name, split in splits.items() if split is not None), "all"]
             raise UserError(unknown(f"split of {self.name}:", name, there))
         return chosen
+
+
+def _together(splits: Sequence[Split]) -> Split:
+    """The images of several splits, one after the other."""
+    ends = np.cumsum([len(split) for split in splits])
+
+    def read(index: int) -> bytes:
+        number = int(np.searchsorted(ends, index, side="right"))
+        return splits[number].read(index - int(ends[number]) + len(splits[number]))
+
+    keys = [key for split in splits for key in split.keys]
+    return Split(keys, np.concatenate([split.labels for split in splits]), read)
 
 
 def as_text(name: str) -> str:

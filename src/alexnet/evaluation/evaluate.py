@@ -23,7 +23,7 @@ from alexnet.model.build import Network
 from alexnet.model.weights import load
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.world import World, make_world
-from alexnet.progress import Meter
+from alexnet.progress import Meter, say
 from alexnet.rows import finite
 
 _VIEWS = {1: center_view, 9: nine_views, 10: ten_views}
@@ -108,6 +108,12 @@ def evaluate(
     if len({(model.classes, model.stored_size) for model in models}) > 1:
         raise UserError("the runs differ in classes or image size; evaluate them one at a time")
     source = match_classes(_held_out_alike(data, models), models[0].classes)
+    if split == "val" and source.divided and not _is_own(source, models[0]):
+        say(
+            f"measured are the {len(source.validation)} images of {source.name} that a training "
+            f"would hold out, of {len(source.train) + len(source.validation)}; --split all takes "
+            "all of them"
+        )
     world = make_world(device)
     with failing_clearly(world):
         size, workers = models[0].stored_size, DataConfig.workers
@@ -132,6 +138,15 @@ def _held_out_alike(data: str | Path, models: Sequence[Network]) -> Source:
             "what they were trained on; evaluate them one at a time"
         )
     return source
+
+
+def _is_own(source: Source, model: Network) -> bool:
+    """Whether these can be the images that a network was trained on and held out."""
+    known = model.training_data
+    counts = len(source.train), len(source.validation)
+    # Of images that could not be read nobody knows on which side they were.
+    missing = sum(counts) - known.get("train_images", 0) - known.get("validation_images", 0)
+    return bool(known.get("name") == source.name and 0 <= missing <= known.get("skipped", 0))
 
 
 def match_classes(source: Source, classes: Sequence[str]) -> Source:

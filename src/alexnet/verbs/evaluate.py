@@ -14,7 +14,10 @@ from alexnet.verbs.words import errors_in_words
 @click.argument("runs", nargs=-1)
 @click.argument("data")
 @click.option(
-    "--split", type=click.Choice(["val", "train", "test"]), default="val", help="Which images."
+    "--split",
+    type=click.Choice(["val", "train", "test", "all"]),
+    default="val",
+    help="Which images; `all` of a folder without splits.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, help="Images at a time.")
 @views_option

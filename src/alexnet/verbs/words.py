@@ -15,5 +15,5 @@ def errors_in_words(result: dict[str, Any], classes: int) -> str:
     top5 = f", top-5 error {result['top5_error']:.2%}" if classes > 5 else ""
     return (
         f"top-1 error {result['top1_error']:.2%} (95 % interval {low:.2%} to {high:.2%}){top5} "
-        f"on {result['images']} {SPLITS[result.get('split', 'val')]} images, {views}"
+        f"on {result['images']} {SPLITS[result.get('split', 'val')]}, {views}"
     )
