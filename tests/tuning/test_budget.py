@@ -107,7 +107,7 @@ def test_a_budget_takes_the_place_of_steps_in_a_configuration() -> None:
 
 def test_the_planning_is_part_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 140.0])
-    monkeypatch.setattr(budget.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(budget, "monotonic", lambda: next(clock))
     monkeypatch.setattr(budget, "measure_costs", lambda *things: Costs(1.0, 0.0, 0.0))
     config = override(CONFIG, ["data.source=digits"])
     images = len(open_source("digits").train)

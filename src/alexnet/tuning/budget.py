@@ -2,9 +2,9 @@
 
 import operator
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic, perf_counter
 
 import numpy as np
 import torch
@@ -80,11 +80,11 @@ def fit_to_budget(
     """
     if any(key_of(entry) in ("train.epochs", "train.steps") for entry in assignments):
         raise UserError("--budget plans the length of the run; leave out --epochs and --steps")
-    began = time.monotonic()
+    began = monotonic()
     source = open_source(config.data.source, validation_fraction=config.data.validation_fraction)
     costs = measure_costs(config, source, devices_for(processes, config.train.device))
     counts = len(source.train), len(source.validation)
-    left = seconds - (time.monotonic() - began)
+    left = seconds - (monotonic() - began)
     fitted = plan_epochs(config, left, costs, *counts, assignments)
     length = (
         f"{fitted.train.epochs} epochs"
@@ -212,32 +212,32 @@ def _is_streamed(config: Config, source: Source, world: World) -> bool:
 
 def _seconds_each(work: Callable[[], None], world: World) -> float:
     """Seconds of one call, after two that warm up, or one that takes long."""
-    began = time.perf_counter()
+    began = perf_counter()
     for _ in range(2):
         work()
         finish(world.device)
-        if time.perf_counter() - began > _MEASURED_SECONDS / 2:
+        if perf_counter() - began > _MEASURED_SECONDS / 2:
             break
-    began, calls = time.perf_counter(), 0
-    while calls < 2 or time.perf_counter() - began < _MEASURED_SECONDS / 2:
+    began, calls = perf_counter(), 0
+    while calls < 2 or perf_counter() - began < _MEASURED_SECONDS / 2:
         work()
         calls += 1
         if calls % 4 == 0:
             finish(world.device)
     finish(world.device)
-    return (time.perf_counter() - began) / calls
+    return (perf_counter() - began) / calls
 
 
 def _decoding(source: Source, size: int, workers: int) -> float:
     """Seconds to read an image of the source, shared by the decoding threads."""
     chosen = np.unique(np.linspace(0, len(source.train) - 1, 32).astype(int)).tolist()
-    began = time.perf_counter()
+    began = perf_counter()
     for index in chosen:
         try:
             load_square(source.train.read(index), size)
         except (BadImage, OSError):
             continue
-    return (time.perf_counter() - began) / len(chosen) / max(1, workers)
+    return (perf_counter() - began) / len(chosen) / max(1, workers)
 
 
 def epoch_seconds(config: Config, costs: Costs, source: Source) -> float:

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -191,9 +191,9 @@ def trials_within(config: Config, source: Source, rungs: Rungs, seconds: float) 
     Raises:
         UserError: fewer than four do.
     """
-    began = time.monotonic()
+    began = monotonic()
     costs = measure_costs(config, source)
-    left = seconds - (time.monotonic() - began)
+    left = seconds - (monotonic() - began)
     steps = full_steps(config, len(source.train))
     evaluation = len(source.validation) * costs.validation_image
     reading = (len(source.train) + len(source.validation)) * costs.decoding
