@@ -22,7 +22,7 @@ from alexnet.training.checkpoint import checkpoints
 from runs import TINY, assert_same_run, finish
 
 # 60 images in batches of 16: epochs of 4 steps, the last one short.
-_EPOCHS = 12
+_EPOCHS = 8
 _RUN = (
     *TINY,
     *("--epochs", str(_EPOCHS), "--batch-size", "16", "--precision", "fp32"),
