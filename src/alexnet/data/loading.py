@@ -137,14 +137,17 @@ def open_images(
         load_images(split, place, f"reading {SPLITS[name]}", trusted=trusted)[0]
         for name, split in zip(names, splits, strict=True)
     ]
-    for note in source.notes:
-        say(note)
-    say_skipped([skipped for images in opened for skipped in images.skipped])
+    say_what_was_left_out(source, [skipped for images in opened for skipped in images.skipped])
     return opened
 
 
-def say_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Name the images that were left out, (name, reason); of many the first."""
+def say_what_was_left_out(source: Source, skipped: Sequence[tuple[str, str]]) -> None:
+    """Say what was decided of a source, and name its images, (name, reason), that are left out.
+
+    Of many the first.
+    """
+    for note in source.notes:
+        say(note)
     for key, reason in skipped[:_SHOWN]:
         say(f"skipped {key}: {reason}")
     if len(skipped) > _SHOWN:

@@ -108,13 +108,13 @@ def evaluate(
     if len({(model.classes, model.stored_size) for model in models}) > 1:
         raise UserError("the runs differ in classes or image size; evaluate them one at a time")
     source = match_classes(_held_out_alike(data, models), models[0].classes)
+    world = make_world(device)  # of several processes only the first speaks from here on
     if split == "val" and source.divided and not _is_own(source, models[0]):
         say(
             f"measured are the {len(source.validation)} images of {source.name} that a training "
             f"would hold out, of {len(source.train) + len(source.validation)}; --split all takes "
             "all of them"
         )
-    world = make_world(device)
     with failing_clearly(world):
         size, workers = models[0].stored_size, DataConfig.workers
         [images] = open_images(source, [split], world.device, size, workers)

@@ -41,9 +41,9 @@ def fused_stage(modules: Sequence[nn.Module]) -> Stage | None:
         if isinstance(module, LocalResponseNorm):
             parts |= _normalization(module)
         if isinstance(module, nn.MaxPool2d):
-            if not _is_plain(module):
+            if (pooling := _pooling(module)) is None:
                 return None
-            parts |= _pooling(module)
+            parts |= pooling
     return Stage(**parts)  # type: ignore[arg-type]
 
 
@@ -53,20 +53,14 @@ def _normalization(module: LocalResponseNorm) -> dict[str, float]:
     return {"size": c.size, "alpha": alpha, "beta": c.beta, "k": c.k, "columns": module.columns}
 
 
-def _is_plain(pooling: nn.MaxPool2d) -> bool:
-    """Whether its windows are squares without padding or gaps."""
-    squares = isinstance(pooling.kernel_size, int) and isinstance(pooling.stride, int)
-    return squares and (pooling.padding, pooling.dilation) == (0, 1) and not pooling.return_indices
-
-
-def _pooling(module: nn.MaxPool2d) -> dict[str, float]:
-    assert isinstance(module.kernel_size, int)
-    assert isinstance(module.stride, int)
-    return {
-        "window": module.kernel_size,
-        "stride": module.stride,
-        "ceil_mode": module.ceil_mode,
-    }
+def _pooling(module: nn.MaxPool2d) -> dict[str, float] | None:
+    """Its constants; None where its windows are no squares, or have padding or gaps."""
+    window, stride = module.kernel_size, module.stride
+    if not isinstance(window, int) or not isinstance(stride, int) or module.return_indices:
+        return None
+    if (module.padding, module.dilation) != (0, 1):
+        return None
+    return {"window": window, "stride": stride, "ceil_mode": module.ceil_mode}
 
 
 def _part(variant: Variant, name: str) -> int | None:

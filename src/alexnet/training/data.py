@@ -11,7 +11,7 @@ import torch
 
 from alexnet.commands import quoted_command
 from alexnet.config import Config, DataConfig
-from alexnet.data.loading import choose_place, load_images, say_skipped
+from alexnet.data.loading import choose_place, load_images, say_what_was_left_out
 from alexnet.data.pixels import ImageSet
 from alexnet.data.sources import NAMES, Source, open_source
 from alexnet.data.statistics import Statistics
@@ -106,7 +106,7 @@ def load_data(config: Config, world: World) -> Data:
     validation, _ = load_images(
         source.validation, place, "reading validation images", trusted=trusted
     )
-    _say_what_was_left_out(source, [*source.unusable, *train.skipped, *validation.skipped])
+    say_what_was_left_out(source, [*source.unusable, *train.skipped, *validation.skipped])
     _check_readable(source, train, validation)
     statistics = statistics or (sums.statistics() if sums else None)
     assert statistics is not None
@@ -134,12 +134,6 @@ def _known_statistics(source: Source, size: int) -> Statistics | None:
     """Those that came with the data, if they are of squares of this size."""
     known = source.statistics
     return known if known and len(known.mean_image) == size else None
-
-
-def _say_what_was_left_out(source: Source, skipped: list[tuple[str, str]]) -> None:
-    for note in source.notes:
-        say(note)
-    say_skipped(skipped)
 
 
 def _check_readable(source: Source, train: ImageSet, validation: ImageSet) -> None:

@@ -272,10 +272,11 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data) -> None:
     except CannotLearnError as error:
         failure, score = str(error), _FAILED
     with lock(study.folder / "lock"):
-        before = {other.number for other in hopeless(_planned(study, ledger), study.plan)}
         ledger.report(trial, trial.target, score, failure)
         trials = _planned(study, ledger)
-        news = [other for other in hopeless(trials, study.plan) if other.number not in before]
+        earlier = [trial if other.number == trial.number else other for other in trials]
+        known = {other.number for other in hopeless(earlier, study.plan)}
+        news = [other for other in hopeless(trials, study.plan) if other.number not in known]
         _forget(study, news, best(trials))
         _write_history(study, trial, time.monotonic() - began)
     word = failure or f"top-1 error {score.error:.2%}"
