@@ -329,7 +329,10 @@ def test_a_closed_stderr_and_a_full_disk_behind_stdout(monkeypatch: pytest.Monke
 
 
 def test_a_home_is_found_where_the_shell_leaves_it(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    image_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("HOME", str(trained.parent))
     assert f"{trained} exists already" in complaint(capsys, "train", "digits", "--out=~/run")
@@ -337,6 +340,12 @@ def test_a_home_is_found_where_the_shell_leaves_it(
     assert call(capsys, "train", "--resume=~/run", "--dry-run") == config
     tuned = json.loads(call(capsys, "train", "digits", "--init=~/run", "--dry-run"))
     assert tuned["train"]["init"] == str(trained)
+    assert call(capsys, "info", "~/run") == call(capsys, "info", trained)
+    assert call(capsys, "doctor", "~/run").startswith(f"run {trained}:")
+    monkeypatch.setenv("HOME", str(image_folder))
+    assert "lies among the images" in complaint(
+        capsys, "train", "~", "--out", image_folder / "train" / "run"
+    )
 
 
 def test_default_run_directories_are_numbered(
@@ -368,6 +377,12 @@ def test_default_run_directories_are_numbered(
         (["train", ""], "DATA is empty"),
         (["train", "--set", "data.source="], "DATA is empty"),
         (["tune", ""], "DATA is empty"),
+        (["doctor", ""], "a path is empty"),
+        (["info", ""], "a path is empty"),
+        (["eval", "", "digits"], "a path is empty"),
+        (["predict", "", "digits"], "a path is empty"),
+        (["prepare", "", "somewhere"], "a path is empty"),
+        (["bench", "--out", ""], "a path is empty"),
         (["tune", "digits", "--range", "--trials", "3"], "leave out --trials"),
         (["eval", "digits"], "then the images"),
         (["train", "digits", "--set", "data.source=pictures"], "give one of them"),

@@ -80,8 +80,11 @@ def at_home(path: str | Path) -> Path:
     """The path with a leading ~ as somebody's home.
 
     Raises:
-        UserError: there is no such user.
+        UserError: there is no such user, or the path is empty, as of a variable that is not set: it
+            would be the folder one happens to be in.
     """
+    if path == "":
+        raise UserError("a path is empty; the folder you are in is .")
     try:
         return Path(path).expanduser()
     except RuntimeError:

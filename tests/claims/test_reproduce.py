@@ -169,6 +169,14 @@ def test_what_the_user_can_mend(tmp_path: Path, name: str, scale: str, message: 
         reproduce(name, scale, tmp_path)
 
 
+def test_nothing_is_written_among_the_images(tmp_path: Path) -> None:
+    images = write_folder(tmp_path / "few", *digits(160, 40))
+    before = sorted(images.rglob("*"))
+    with pytest.raises(UserError, match="lies among the images"):
+        reproduce("ten-views", "smoke", images / "train" / "claims", str(images))
+    assert sorted(images.rglob("*")) == before
+
+
 def test_damaged_notes_are_named(tmp_path: Path, image_folder: Path) -> None:
     claim = CLAIMS["depth"]
     for run in claim.plan(Setting(SCALES["smoke"], "digits"), {}):

@@ -12,9 +12,11 @@ from click.testing import CliRunner
 
 from alexnet.doctor import network
 from alexnet.doctor.run import examine, examine_run, explained
+from alexnet.doctor.saved import judge_saved
 from alexnet.errors import CannotLearnError, UserError
 from alexnet.findings import Finding
-from alexnet.training.run import train
+from alexnet.training.checkpoint import checkpoints
+from alexnet.training.run import resume, train
 from alexnet.training.watch import read_findings, remember_verdict
 from alexnet.verbs import verbs
 from broken_runs import BREAKS, HEALTHY, make_run
@@ -63,6 +65,35 @@ def test_what_the_alarm_alone_has_seen_is_not_healthy(tmp_path: Path) -> None:
     remember_verdict(run, verdict)
     (finding,) = examine_run(run).findings
     assert (finding.cause, finding.mend) == (verdict.cause, verdict.mend)
+
+
+def test_what_was_saved_and_cannot_be_read_is_told(tmp_path: Path) -> None:
+    changes = (*_SMALLER, "train.steps=2", "checkpoint.every_steps=1")
+    run, _ = make_run(HEALTHY, tmp_path, train=120, validation=30, epochs=1, changes=changes)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(run / "config.json", bare)
+    (begun,) = judge_saved(bare)
+    assert (begun.name, begun.severity) == ("not-begun", "note")
+    weights, saved = run / "weights.safetensors", checkpoints(run / "checkpoints")
+    contents = [path.read_bytes() for path in saved]
+    assert len(saved) == 2
+    for path, severity in zip(reversed(saved), _SEVERITIES, strict=True):
+        path.write_bytes(path.read_bytes()[:-1])
+        (found,) = judge_saved(run)
+        assert (found.name, found.severity) == ("damaged-checkpoints", severity)
+        assert ("--init" in found.mend) == (severity == "error")
+    for path, content in zip(saved, contents, strict=True):
+        path.write_bytes(content)
+    best = weights.read_bytes()
+    weights.write_bytes(best[:500])
+    found = examine_run(run).findings[0]
+    assert found.name == "damaged-weights"
+    assert "delete its result.json" in found.mend
+    (run / "result.json").unlink()
+    resume(run)
+    assert len(weights.read_bytes()) == len(best)
+    assert judge_saved(run) == []
 
 
 def test_a_single_bad_file_explains_no_failure() -> None:

@@ -172,3 +172,6 @@ def test_what_the_user_can_mend(tmp_path: Path, image_folder: Path) -> None:
         draw(tmp_path / "diverged", tmp_path / "out", str(image_folder))
     with pytest.raises(UserError, match="holds no weights"):
         draw(tmp_path, tmp_path / "out", str(image_folder))
+    with pytest.raises(UserError, match="lies among the images"):
+        draw(tmp_path / "diverged", image_folder / "train" / "figures", str(image_folder))
+    assert not (image_folder / "train" / "figures").exists()

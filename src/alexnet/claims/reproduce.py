@@ -18,6 +18,7 @@ from alexnet.data.fingerprint import fingerprint
 from alexnet.data.sources import NAMES, open_source
 from alexnet.errors import UserError
 from alexnet.files import read_json, write_text
+from alexnet.training.directory import check_apart
 
 
 def reproduce(
@@ -58,6 +59,7 @@ def reproduce(
         for claim in claims
     ]
     for images in dict.fromkeys(setting.data for setting in settings):
+        check_apart(images, out)
         _check_same_images(out, images)
     return [
         _reproduce(claim, setting, out, jobs)

@@ -17,7 +17,7 @@ from alexnet.errors import UserError
 from alexnet.findings import Finding
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import resolve
-from alexnet.model.weights import load
+from alexnet.model.weights import are_whole, load
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.checks import DEAD, dead_relus
 from alexnet.training.vitals import quiet_activations, signal, silent_channels
@@ -49,7 +49,7 @@ def newest_network(run: Path, config: Config, classes: tuple[str, ...]) -> Netwo
             ) from error
         model.classes = classes
         return model.eval()
-    return load(run) if (run / "weights.safetensors").exists() else None
+    return load(run) if are_whole(run / "weights.safetensors") else None
 
 
 def some_images(images: ImageSet, side: int, count: int = _LOOKED_AT) -> tuple[Tensor, list[int]]:

@@ -23,7 +23,9 @@ from alexnet.doctor.network import (
 )
 from alexnet.doctor.report import Diagnosis
 from alexnet.doctor.sample import take_sample
+from alexnet.doctor.saved import judge_saved
 from alexnet.errors import UserError
+from alexnet.files import at_home
 from alexnet.findings import Finding
 from alexnet.model.catalog import resolve
 from alexnet.parallel.world import World
@@ -70,6 +72,7 @@ def examine_run(run: Path) -> Diagnosis:
     validation = take_sample(data.source.validation, VALIDATION_LIMIT, "looking at validation")
     of_network, seen = _network(run, config, data, learned=learns(rows, facts))
     findings = [
+        *judge_saved(run),
         *judge_data(data.source, train, validation),
         *of_network,
         *check_run(rows, facts, ended=True),
@@ -151,8 +154,9 @@ def examine(what: str | None) -> Diagnosis:
     """The installation, a run directory, or a data set; what `alexnet doctor` does."""
     if what is None:
         return examine_installation()
-    if (Path(what) / "config.json").exists():
-        return examine_run(Path(what))
-    if (Path(what) / "study.json").exists():
+    place = at_home(what)
+    if (place / "config.json").exists():
+        return examine_run(place)
+    if (place / "study.json").exists():
         raise UserError(f"{what} is a study; give one of its runs: {what}/trials/0000/run")
     return examine_data(what)

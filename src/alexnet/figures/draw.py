@@ -25,6 +25,7 @@ from alexnet.files import write_atomically
 from alexnet.model.build import Network, build_network
 from alexnet.progress import stage
 from alexnet.rows import read_rows
+from alexnet.training.directory import check_apart
 from alexnet.training.finetune import start_weights
 
 if TYPE_CHECKING:
@@ -64,10 +65,12 @@ def draw(
         {"out", "page", "figures": [names]}.
 
     Raises:
-        UserError: no such run or data, or `data` needed and not given.
+        UserError: no such run or data, `data` needed and not given, or `out` lies among the images.
         CannotWriteError: the folder cannot be written.
     """
-    subject = open_subject(run, data or _own_data(run), images, device, picture, stages)
+    data = data or _own_data(run)
+    check_apart(data, out)
+    subject = open_subject(run, data, images, device, picture, stages)
     out.mkdir(parents=True, exist_ok=True)
     shown = []
     for draw_sheet in _SHEETS:

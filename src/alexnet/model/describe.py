@@ -9,6 +9,7 @@ from safetensors import safe_open
 
 from alexnet.config import read_config
 from alexnet.errors import UserError
+from alexnet.files import at_home
 from alexnet.model.catalog import ALL_VARIANTS, AnyVariant, layer_table, resolve
 from alexnet.model.changes import differences
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
@@ -75,7 +76,7 @@ def describe(variant_or_run: str, num_classes: int | None = None) -> Description
         variant = ALL_VARIANTS[variant_or_run]
         num_classes = num_classes or (10 if variant_or_run in CIFAR_VARIANTS else 1000)
         return Description(variant, num_classes, layer_table(variant, num_classes))
-    run = Path(variant_or_run)
+    run = at_home(variant_or_run)
     if (run / "config.json").exists():
         variant = resolve(read_config(run / "config.json").model)
         num_classes = _classes_of_run(run, num_classes or 1000)

@@ -34,6 +34,15 @@ def save_weights(path: Path, model: Network) -> None:
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
 
 
+def are_whole(path: Path) -> bool:
+    """Whether a file holds weights of ours, of the size that its header says."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
 def load(run_or_weights: str | Path) -> Network:
     """The network of a run directory or of a `weights.safetensors`, with its class names.
 

@@ -13,7 +13,7 @@ from alexnet.data.folders import HELD_OUT
 from alexnet.data.prepared import holds_prepared
 from alexnet.data.sources import NAMES, as_text, check_name
 from alexnet.errors import ProcessesLostError, UserError
-from alexnet.files import CannotWriteError, remove_leftovers, write_text
+from alexnet.files import CannotWriteError, at_home, remove_leftovers, write_text
 from alexnet.parallel.world import starts
 from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
@@ -74,7 +74,7 @@ def check_apart(data: str, out: Path) -> None:
     Raises:
         UserError: `out` lies where images are looked for.
     """
-    source, place = Path(data).absolute().resolve(), out.absolute().resolve()
+    source, place = at_home(data).absolute().resolve(), out.absolute().resolve()
     if data in NAMES or source not in place.parents or holds_prepared(source):
         return
     first = place.relative_to(source).parts[0].lower()

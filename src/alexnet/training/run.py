@@ -28,7 +28,7 @@ from alexnet.files import CannotWriteError, at_home, read_json, write_text
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import layer_table, resolve
 from alexnet.model.forms import choose_forms, use_forms
-from alexnet.model.weights import load, save_weights
+from alexnet.model.weights import are_whole, load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.layouts import Placed, check_placeable, place
@@ -298,7 +298,7 @@ def _state(
 
 
 def _restore(run: Path, state: State, position: Position, tensors: dict[str, Tensor]) -> None:
-    if not (run / "weights.safetensors").exists():
+    if not are_whole(run / "weights.safetensors"):
         position = replace(position, best_error=None)  # the next evaluation writes them anew
     try:
         state.restore(position, tensors)
@@ -334,7 +334,12 @@ def _keep_best(run: Path, network: Placed, world: World) -> None:
 
 
 def _best(run: Path, network: Placed, world: World) -> Network:
-    """The best weights, which the first process has on disk, on every process."""
+    """The best weights, which the first process has on disk, on every process.
+
+    Where they were lost after the last evaluation, those of the last step take their place.
+    """
+    if world.tell(world.is_first and not are_whole(run / "weights.safetensors")):
+        _keep_best(run, network, world)
     if world.size == 1:
         return load(run)
     tensors = world.tell_tensors(load(run).state_dict() if world.is_first else {})

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from alexnet.errors import UserError
+from alexnet.files import at_home
 from alexnet.verbs.group import verbs
 from alexnet.verbs.options import as_json_option
 
@@ -24,21 +24,21 @@ def info(
     from alexnet.data.prepared import describe_prepared, holds_prepared
     from alexnet.model.describe import describe, difference, difference_lines, layer_lines
 
-    if what and holds_prepared(Path(what)):
+    if what is not None and holds_prepared(at_home(what)):
         if diff is not None:
             raise UserError(f"--diff compares variants and runs; {what} is a prepared set")
         from alexnet.data.prepared import verify as check
         from alexnet.progress import say
 
         if verify:
-            check(Path(what))
+            check(at_home(what))
             say(f"every file of {what} has its checksum")
-        prepared = describe_prepared(Path(what))
+        prepared = describe_prepared(at_home(what))
         text = json.dumps(prepared.to_json()) if as_json else "\n".join(prepared.lines())
         return click.echo(text)
     if verify:
         raise UserError(f"--verify wants a prepared set, not {what or 'a variant'}")
-    description = describe(what or "paper", classes)
+    description = describe("paper" if what is None else what, classes)
     if diff is not None:
         other = describe(diff, classes)
         if as_json:
