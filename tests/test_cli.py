@@ -348,6 +348,13 @@ def test_a_home_is_found_where_the_shell_leaves_it(
     )
 
 
+def test_a_budget_is_not_measured_anew_by_a_restart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    assert "--max-restarts 0" in complaint(capsys, "train", "digits", "--budget", "1h")
+
+
 def test_default_run_directories_are_numbered(
     image_folder: Path,
     tmp_path: Path,
@@ -377,6 +384,7 @@ def test_default_run_directories_are_numbered(
         (["train", ""], "DATA is empty"),
         (["train", "--set", "data.source="], "DATA is empty"),
         (["tune", ""], "DATA is empty"),
+        (["train", "--resume", "run", "--budget", ""], "with its own configuration"),
         (["doctor", ""], "a path is empty"),
         (["info", ""], "a path is empty"),
         (["eval", "", "digits"], "a path is empty"),

@@ -30,7 +30,8 @@ def test_every_choice_is_what_the_configuration_says(
     lines = reasons(facts, config, config)
     assert len(lines) >= len(choices(facts)) + 1
     assert all(choice.reason for choice in choices(facts))
-    assert config.schedule.warmup_epochs <= max(0.5, config.train.epochs / 7)
+    for chosen in (config, finetune(facts)):
+        assert chosen.schedule.warmup_epochs <= max(0.5, chosen.train.epochs / 7)
 
 
 def test_many_images_are_trained_as_in_the_paper() -> None:
@@ -70,6 +71,13 @@ def test_user_values_are_said_to_be_the_users() -> None:
     assert any("images of 20 pixels are enlarged" in line for line in lines)
     small = override(config, ["data.size=72", "model.image_size=64"])
     assert not any("enlarged" in line for line in reasons(facts, config, small))
+    constant = reasons(facts, config, override(config, ["schedule.kind=constant"]))
+    assert not any("a straight line" in line for line in constant)
+    batches = default(chosen := replace(facts, batch_size=48))
+    assert reasons(chosen, batches, batches)[1] == (
+        "  train.batch_size 48: as you say (it would be 32), "
+        "1,000 images make 21 steps an epoch of it"
+    )
 
 
 def test_a_prepared_set_is_taken_as_it_is_where_crops_have_room(
@@ -97,22 +105,30 @@ def test_a_prepared_set_too_small_for_the_network_is_said_to_be() -> None:
 
 
 def test_fine_tuning_is_gentle_and_says_so() -> None:
-    facts = DataFacts(1000, 10, mirror=True)
-    config = finetune(facts)
+    facts = DataFacts(1000, 10, mirror=True, side=20)
+    config = override(finetune(facts), ["train.init=run"])
     assert config.optimizer.lr == pytest.approx(0.0005)
     assert config.optimizer.layer_rates == (("fc8", 1, 10.0),)
-    assert "  optimizer.lr 0.0005: fine-tuning, from scratch 0.005" in reasons(
-        facts, config, config
-    )
+    lines = reasons(facts, config, config)
+    assert "  optimizer.lr 0.0005: fine-tuning, from scratch 0.005" in lines
+    assert "  optimizer.layer_rates fc8: 10 times that rate" in lines
+    assert not any("faster" in line for line in lines)  # its network is that of the run
 
 
 def test_what_a_network_brings_along_is_said_in_words() -> None:
     """A run of the recipe `paper`, or a weights file, says nothing of its dropout."""
     facts = DataFacts(1000, 10, mirror=True)
-    fitted = override(finetune(facts), ["model.dropout=none"])
-    assert "  model.dropout the network's own: fine-tuning, from scratch 0.3" in reasons(
-        facts, fitted, fitted
+    fitted = override(finetune(facts), ["model.dropout=none", "train.init=run"])
+    lines = reasons(facts, fitted, fitted)
+    assert any(
+        line.startswith("  model.dropout the network's own: as in the run") for line in lines
     )
+
+
+def test_large_batches_bring_their_rate_along() -> None:
+    facts = DataFacts(1_281_167, 1000, mirror=True, batch_size=1024)
+    config = RECIPES["batch-8k"](facts)
+    assert (config.train.batch_size, config.optimizer.lr) == (1024, 1.25)
 
 
 @pytest.mark.parametrize("variant", sorted(CIFAR_VARIANTS))

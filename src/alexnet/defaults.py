@@ -4,6 +4,7 @@ Free of torch, so that the command line can say what it chose before anything is
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from alexnet.config import Config, setting
 
 _SMALL_SET = 20_000
 """Images below which the paper's batch and dropout are too much for the steps that there are."""
+_BROUGHT = {"model.dropout": "as in the run to begin with, whose weights grew up so"}
+"""What fine-tuning takes from the other run."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,13 @@ def _length(facts: DataFacts) -> list[Choice]:
     steps_per_epoch = max(1.0, images / batch_size)
     warmup = max(1.0, 100 / steps_per_epoch)
     warmup = min(warmup, max(0.5, (facts.epochs or epochs) / 7))
-    small = f"{images:,} images"
+    steps = -(-images // batch_size)  # the last may hold fewer images
+    said = "" if batch_size == by_size else f"as you say (it would be {by_size}), "
     return [
         Choice(
             "train.batch_size",
             batch_size,
-            f"{small} make {round(steps_per_epoch):,} steps an epoch of it",
+            f"{said}{images:,} images make {steps:,} steps an epoch of it",
         ),
         Choice(
             "optimizer.lr",
@@ -101,8 +105,7 @@ def _length(facts: DataFacts) -> list[Choice]:
         Choice(
             "schedule.warmup_epochs",
             warmup,
-            f"about {round(warmup * steps_per_epoch):,} steps, until biases of 1 and raw pixels "
-            "have met",
+            f"about {round(warmup * steps):,} steps, until biases of 1 and raw pixels have met",
         ),
     ]
 
@@ -167,25 +170,45 @@ def reasons(facts: DataFacts, chosen: Config, config: Config) -> list[str]:
         chosen: the configuration as `default` or `finetune` made it.
         config: the same with the user's changes.
     """
-    lines = []
-    for choice in choices(facts):
-        ours, value = (setting(c, choice.key) for c in (chosen, config))
-        if value != ours:
-            lines.append(f"  {choice.key} {_shown(value)}: as you say (it would be {_shown(ours)})")
-        elif ours != choice.value:
-            lines.append(
-                f"  {choice.key} {_shown(ours)}: fine-tuning, from scratch {_shown(choice.value)}"
-            )
-        else:
-            lines.append(choice.line())
+    lines = [
+        _line(choice, setting(chosen, choice.key), setting(config, choice.key), config)
+        for choice in choices(facts)
+        if choice.key != "schedule.power" or config.schedule.kind == "polynomial"
+    ]
+    head = f"chosen for {facts.images:,} images of {facts.classes} classes:"
+    return [head, *lines, *(_hints(facts, config) if config.train.init is None else _rates(config))]
+
+
+def _line(choice: Choice, ours: Any, value: Any, config: Config) -> str:
+    """A choice as it was made, what fine-tuning made of it, or what the user did."""
+    begun = config.train.init is not None
+    if value != ours:
+        return f"  {choice.key} {_shown(value)}: as you say (it would be {_shown(ours)})"
+    if begun and choice.key in _BROUGHT:
+        return f"  {choice.key} {_shown(ours)}: {_BROUGHT[choice.key]}"
+    if ours != choice.value:
+        return f"  {choice.key} {_shown(ours)}: fine-tuning, from scratch {_shown(choice.value)}"
+    if begun and choice.key == "schedule.warmup_epochs":
+        return f"  {choice.key} {_shown(ours)}: as from scratch"
+    return choice.line()
+
+
+def _rates(config: Config) -> Iterator[str]:
+    """Rates of single layers."""
+    for layer, first_epoch, factor in config.optimizer.layer_rates:
+        since = "" if first_epoch <= 1 else f" from epoch {first_epoch} on"
+        yield f"  optimizer.layer_rates {layer}: {factor:g} times that rate{since}"
+
+
+def _hints(facts: DataFacts, config: Config) -> Iterator[str]:
+    """What would be faster."""
     if facts.side is not None and facts.side < config.data.size // 2 and config.data.size > 144:
-        lines.append(
+        yield (
             f"  data.size {config.data.size}: images of {facts.side} pixels are enlarged to it; "
             "--set data.size=72 --set model.image_size=64 is some ten times faster"
         )
     elif facts.stored is not None and facts.stored < config.data.size:
-        lines.append(
+        yield (
             f"  data.size {config.data.size}: the set's squares of {facts.stored} pixels are "
             f"enlarged to it; --set model.image_size={facts.stored - facts.stored // 8} is faster"
         )
-    return [f"chosen for {facts.images:,} images of {facts.classes} classes:", *lines]

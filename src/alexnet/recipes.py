@@ -44,13 +44,16 @@ def finetune(facts: DataFacts) -> Config:
     Command: alexnet train PICTURES --init RUN
     """
     chosen = default(facts)
+    epochs = max(5, round(chosen.train.epochs / 2))
+    warmup = min(chosen.schedule.warmup_epochs, max(0.5, (facts.epochs or epochs) / 7))
     return replace(
         chosen,
         recipe="finetune",
         optimizer=replace(
             chosen.optimizer, lr=chosen.optimizer.lr / 10, layer_rates=(("fc8", 1, 10.0),)
         ),
-        train=replace(chosen.train, epochs=max(5, round(chosen.train.epochs / 2))),
+        schedule=replace(chosen.schedule, warmup_epochs=warmup),
+        train=replace(chosen.train, epochs=epochs),
     )
 
 
@@ -171,7 +174,7 @@ def _large_batch(
     name: str, facts: DataFacts, batch_size: int, lr: float, warmup_epochs: float
 ) -> Config:
     """A batch that leaves fewer than 10 steps in an epoch shrinks, and the rate with it."""
-    fitting = min(batch_size, max(32, facts.images // 10))
+    fitting = facts.batch_size or min(batch_size, max(32, facts.images // 10))
     return Config(
         recipe=name,
         model=ModelConfig(variant="caffe"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alexnet.config import Config, OptimizerConfig
+from alexnet.config import Config, OptimizerConfig, override
 from alexnet.defaults import DataFacts
 from alexnet.errors import UserError
 from alexnet.model.changes import resized
@@ -19,7 +19,14 @@ from alexnet.model.variants import VARIANTS
 from alexnet.model.weights import load, save_weights
 from alexnet.recipes import finetune
 from alexnet.training.choices import resolve_config
-from alexnet.training.finetune import begin_with, fitted, freeze, network_of, with_layer_rates
+from alexnet.training.finetune import (
+    begin_with,
+    fitted,
+    freeze,
+    network_of,
+    start_weights,
+    with_layer_rates,
+)
 from alexnet.training.run import train
 
 _TINY = (
@@ -102,6 +109,56 @@ def test_frozen_means_from_the_first_epoch_to_the_last() -> None:
     assert freeze(model, config) == ["conv1"]
     assert not model.conv1.weight.requires_grad
     assert model.conv2.weight.requires_grad
+
+
+def test_what_the_first_run_was_trained_on_is_not_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = AlexNet(resized(VARIANTS["paper"], 1 / 32, 64), 10)
+    base.training_data = {
+        "name": "digits", "kind": "digits", "validation_fraction": 0.1, "validation_images": 169
+    }  # fmt: skip
+    path = str(tmp_path / "weights.safetensors")
+    small = AlexNet(replace(VARIANTS["paper"], image_size=64), 10)
+    small.training_data = base.training_data
+    save_weights(Path(path), small)
+    assert resolve_config("digits", None, [], None, path).data.validation_fraction == 0.1
+    assert f"validation_fraction 0.1: what {path} held out" in capsys.readouterr().err
+    asked = resolve_config("digits", None, ["data.validation_fraction=0.2"], None, path)
+    assert asked.data.validation_fraction == 0.2
+    small.training_data = base.training_data | {
+        "validation_fraction": 0.2, "validation_images": 334
+    }  # fmt: skip
+    start_weights(small, asked)
+    assert "the error will be too good to be true" in capsys.readouterr().err
+    small.training_data = base.training_data
+    start_weights(small, asked)
+    assert "too good" not in capsys.readouterr().err
+
+
+def test_a_configuration_keeps_its_network_or_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, AlexNet(replace(VARIANTS["paper"], image_size=64), 10))
+    own = override(Config(), ["model.image_size=64", "model.dropout=0.1", "data.size=96"])
+    config = resolve_config("digits", None, [], own, str(path))
+    assert (config.model, config.data.size, config.train.init) == (own.model, 96, str(path))
+    with pytest.raises(UserError, match="--config has another network"):
+        resolve_config("digits", None, [], override(own, ["model.activation=tanh"]), str(path))
+
+
+def test_how_a_run_to_begin_with_is_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "weights.safetensors")
+    save_weights(Path(path), AlexNet(replace(VARIANTS["paper"], image_size=64), 10))
+    named = resolve_config("digits", None, [f"train.init={path}"])
+    assert named == resolve_config("digits", None, [], None, path)
+    for recipe, assignments, init, message in (
+        ("finetune", [], None, "name it: --init RUN"),
+        (None, [f"train.init={path}"], path, "give one of them"),
+        (None, ["data.mean=channel"], path, "leave out data.mean"),
+        ("cifar-18", [], path, "unknown layer of paper 'fc10'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            resolve_config("digits", recipe, assignments, None, init)
 
 
 def test_rates_of_layers_win_over_those_that_are_there() -> None:

@@ -31,6 +31,7 @@ def open_digits(*, validation_fraction: float = 0.2) -> Source:
         train=everything.take(np.flatnonzero(~held_out)),
         validation=everything.take(np.flatnonzero(held_out)),
         mirror=False,
+        divided=True,
         crop=False,  # strokes reach the edge of the 8x8 grid
     )
 

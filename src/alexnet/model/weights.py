@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -76,6 +77,17 @@ def load(run_or_weights: str | Path) -> Network:
             f"the weights {path} do not fit their own header: {in_a_line(error)}"
         ) from None
     return model.eval()
+
+
+def training_data_of(run_or_weights: str | Path) -> dict[str, Any]:
+    """What the weights say of the images they were trained on; nothing where they say nothing."""
+    path = at_home(run_or_weights)
+    path = path / "weights.safetensors" if path.is_dir() else path
+    if not are_whole(path):
+        return {}
+    with safe_open(path, framework="pt") as file:
+        known: dict[str, Any] = json.loads((file.metadata() or {}).get("training_data", "{}"))
+        return known
 
 
 def _described(header: dict[str, str]) -> Network:

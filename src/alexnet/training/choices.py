@@ -7,7 +7,7 @@ from typing import Any
 
 from alexnet.config import Config, key_of, override, read_config, setting, written
 from alexnet.data.peek import glance
-from alexnet.data.sources import NAMES, as_data, open_source
+from alexnet.data.sources import NAMES, Source, as_data, open_source
 from alexnet.defaults import DataFacts, reasons
 from alexnet.errors import UserError
 from alexnet.files import at_home
@@ -16,7 +16,7 @@ from alexnet.model.cifar_variants import CIFAR_VARIANTS
 from alexnet.parallel.world import started_rank
 from alexnet.progress import say
 from alexnet.recipes import find_recipe
-from alexnet.training.finetune import check_layer_rates, fitted
+from alexnet.training.finetune import beginning_with, check_layer_rules, fitted, held_out_by
 
 
 def resolve_config(
@@ -28,13 +28,14 @@ def resolve_config(
 ) -> Config:
     """The complete configuration of a run, every choice made; arguments as for `train`."""
     data, assignments = images_apart(data, written(assignments))
+    init, assignments = start_apart(init, assignments)
     if isinstance(config, str | Path):
         config = read_config(at_home(config))
     facts = None
     if config is None:
-        source = open_source(
-            data or "digits", validation_fraction=_given(assignments, "data.validation_fraction")
-        )
+        if recipe == "finetune" and init is None:
+            raise UserError("--recipe finetune begins with another run; name it: --init RUN")
+        source, fraction = _opened(data or "digits", assignments, init)
         seen = glance(source.train)
         facts = DataFacts(
             len(source.train),
@@ -50,12 +51,14 @@ def resolve_config(
         )
         variant = _given(assignments, "model.variant")
         config = find_recipe(recipe or usual_recipe(variant, init is not None))(facts)
-    if init is not None:
-        config = fitted(config, init)
-    if data is not None:
-        config = replace(config, data=replace(config.data, source=absolute_source(data)))
+        config = replace(config, data=replace(config.data, validation_fraction=fraction))
+        config = fitted(config, init) if init is not None else config
+    elif init is not None:
+        config = beginning_with(config, init)
+    images = config.data.source if data is None else data
+    config = replace(config, data=replace(config.data, source=absolute_source(images)))
     chosen, config = config, override(config, assignments)
-    check_layer_rates(config)  # raises early what cannot be built or learn
+    check_layer_rules(config)  # raises early what cannot be built or learn
     if facts and chosen.recipe in ("default", "finetune") and started_rank() == 0:
         for line in reasons(facts, chosen, config):
             say(line)
@@ -81,6 +84,40 @@ def images_apart(
     return None if data is None else as_data(data), assignments
 
 
+def start_apart(init: str | None, assignments: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The run to begin with, also where `train.init` names it, and the other assignments.
+
+    Raises:
+        UserError: both name it, or the mean is set, which comes with the weights.
+    """
+    named = _set(assignments, "train.init")
+    if named and init is not None:
+        raise UserError("--init and train.init both say which run to begin with; give one of them")
+    if named:
+        init = _given(named, "train.init")
+        assignments = [a for a in assignments if a not in named]
+    if init is not None and _set(assignments, "data.mean"):
+        raise UserError("--init brings the mean that its weights grew up with; leave out data.mean")
+    return init, assignments
+
+
+def _opened(data: str, assignments: Sequence[str], init: str | None) -> tuple[Source, float]:
+    """The images, and the part held out of those that have no splits.
+
+    It is the part that the run to begin with held out of the same images, or the new run would be
+    measured on what the old one was trained on.
+    """
+    key = "data.validation_fraction"
+    fraction: float = _given(assignments, key)
+    source = open_source(data, validation_fraction=fraction)
+    before = None if init is None else held_out_by(init, source)
+    if before is None or before == fraction or _set(assignments, key):
+        return source, fraction
+    if started_rank() == 0:
+        say(f"{key} {before}: what {init} held out of these images")
+    return open_source(data, validation_fraction=before), before
+
+
 def usual_recipe(variant: str, fine_tuned: bool = False) -> str:
     """The name of the recipe for a network, where none is asked for.
 
@@ -95,8 +132,10 @@ def usual_recipe(variant: str, fine_tuned: bool = False) -> str:
 
 def absolute_source(data: str) -> str:
     """A path as one that still holds when the run is resumed from elsewhere; names stay."""
+    if data in NAMES:
+        return data
     path = at_home(data)
-    return data if data in NAMES or not path.exists() else str(path.resolve())
+    return str(path.resolve() if path.exists() else path)
 
 
 def _number(assignments: Sequence[str], key: str) -> int | None:

@@ -7,11 +7,14 @@ from pathlib import Path
 import torch
 
 from alexnet.config import Config, DataConfig, ModelConfig, change, read_config
+from alexnet.data.sources import Source
 from alexnet.errors import UserError
 from alexnet.files import at_home
 from alexnet.model.build import Network
 from alexnet.model.catalog import ALL_VARIANTS, resolve
-from alexnet.model.weights import load
+from alexnet.model.changes import differences
+from alexnet.model.weights import load, training_data_of
+from alexnet.parallel.world import started_rank
 from alexnet.progress import say
 from alexnet.suggest import unknown
 
@@ -36,6 +39,16 @@ def network_of(init: Path) -> tuple[ModelConfig, int]:
             f"{init} holds a changed {base.variant.name}; give the run directory it came from"
         )
     return ModelConfig(base.variant.name, image_size=base.variant.image_size), base.stored_size
+
+
+def held_out_by(init: str, source: Source) -> float | None:
+    """The part of these images that a run to begin with held out, if it was trained on them.
+
+    None where it was trained on others, or where these have splits of their own.
+    """
+    known = training_data_of(init)
+    same = (known.get("name"), known.get("kind")) == (source.name, source.kind)
+    return known.get("validation_fraction") if same and source.divided else None
 
 
 def begin_with(model: Network, init: str | Path) -> list[str]:
@@ -114,12 +127,22 @@ def start_weights(model: Network, config: Config) -> None:
         f"weights from {config.train.init}; {len(shared)} of {len(model.classes)} classes are "
         "known to it by name, the head of the others is new"
     )
+    own, others = model.training_data, training_data_of(config.train.init)
+    if all(own.get(key) == others.get(key) for key in ("name", "kind")) and all(
+        own.get(key, 0) > others.get(key, 0) for key in ("validation_fraction", "validation_images")
+    ):
+        say(
+            f"of the {own['validation_images']} validation images {config.train.init} held out "
+            f"{others['validation_images']} and was trained on the others: the error will be too "
+            f"good to be true; --set data.validation_fraction={others['validation_fraction']}"
+        )
 
 
 def fitted(config: Config, init: str) -> Config:
     """The configuration with the network and image size of the run to begin with.
 
-    What a recipe says of its head, fc8, goes for the head of that network.
+    What a recipe says of its head, fc8, goes for the head of that network. Dropout stays as well:
+    the weights grew up with so many of the units before them.
     """
     place = at_home(init)
     model, size = network_of(place)
@@ -131,6 +154,27 @@ def fitted(config: Config, init: str) -> Config:
     ]
     fitted = replace(config, model=model, data=data, train=train)
     return change(fitted, "optimizer.layer_rates", rules)
+
+
+def beginning_with(config: Config, init: str) -> Config:
+    """A configuration as it was written, begun with another run's weights.
+
+    Raises:
+        UserError: the network of that run is another one.
+    """
+    place = at_home(init)
+    other = resolve(network_of(place)[0])
+    different = [
+        f"{name} {own} and {of_other}"
+        for name, own, of_other in differences(resolve(config.model), other)
+        if name not in _ANEW
+    ]
+    if different:
+        raise UserError(
+            f"--config has another network than {init}: {'; '.join(different)}; leave out one of "
+            "them"
+        )
+    return replace(config, train=replace(config.train, init=str(place.resolve())))
 
 
 def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[str]) -> Config:
@@ -157,17 +201,21 @@ def with_layer_rates(config: Config, freeze: Iterable[str], factors: Iterable[st
         raise UserError(f"{twice} is named twice by --freeze and --layer-rate; one of them says it")
     kept = [rule for rule in config.optimizer.layer_rates if rule[0] not in named]
     config = change(config, "optimizer.layer_rates", [*kept, *rules])
-    check_layer_rates(config)
+    check_layer_rules(config)
+    if started_rank() == 0:
+        for layer, _, factor in rules:
+            say(f"  optimizer.layer_rates {layer}: {factor:g} times the rate, as you say")
     return config
 
 
-def check_layer_rates(config: Config) -> None:
+def check_layer_rules(config: Config) -> None:
     """Refuse rules for layers that the network does not have, or that leave nothing to learn.
 
     Raises:
         UserError: there is such a rule.
     """
     _check_layers(config, [layer for layer, _, _ in config.optimizer.layer_rates])
+    _check_layers(config, [layer for layer, _ in config.optimizer.layer_decays])
     layers = resolve(config.model).weight_layers
     if len(_frozen(layers, config)) == len(layers):
         raise UserError("every layer is frozen; leave one to learn, such as the last")

@@ -365,6 +365,8 @@ def _feed(config: Config, data: Data, network: Placed) -> TrainingFeed:
 def _announce(run: Path, config: Config, world: World, data: Data, network: Placed) -> None:
     variant, classes = network.outline.variant, len(data.source.classes)
     parameters = sum(layer.parameters for layer in layer_table(variant, classes))
+    steps, epochs = config.train.steps, config.train.epochs
+    length = f"{epochs} epochs" if steps is None else f"{steps:,} steps"
     spread = f" on {world.size} processes ({network.layout})" if world.size > 1 else ""
     say(
         f"{variant.name}: {parameters:,} parameters, {classes} "
@@ -374,7 +376,7 @@ def _announce(run: Path, config: Config, world: World, data: Data, network: Plac
     say(
         f"recipe {config.recipe}: rate {config.optimizer.lr:g} ({config.optimizer.kind}, "
         f"{config.schedule.kind}), batches of {config.train.batch_size}, "
-        f"{config.train.epochs} epochs; everything is in {run / 'config.json'}"
+        f"{length}; everything is in {run / 'config.json'}"
     )
 
 

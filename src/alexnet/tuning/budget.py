@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alexnet.config import Config, change, key_of
+from alexnet.config import Config, change, key_of, setting
 from alexnet.data.images import BadImage, load_square
 from alexnet.data.loading import choose_place
 from alexnet.data.sources import Source, open_source
@@ -20,7 +20,9 @@ from alexnet.model.build import build_network
 from alexnet.model.catalog import resolve
 from alexnet.parallel.devices import devices_for
 from alexnet.parallel.world import World, finish, make_world
+from alexnet.process import cores
 from alexnet.progress import duration, say
+from alexnet.training.finetune import freeze
 from alexnet.training.optimizer import build_optimizer, set_rates
 from alexnet.training.schedule import Rates
 
@@ -28,6 +30,10 @@ _MARGIN = 0.92  # of the budget is planned: machines slow down, and the last epo
 _START_AND_END = 8.0  # seconds for loading libraries, the report and the last weights
 _MEASURED_SECONDS = 4.0
 _MOST = 3.0  # times the epochs that would be chosen without a budget; more would only over-fit
+_MOVED = (
+    *("schedule.warmup_epochs", "schedule.milestones", "augment.color_epochs"),
+    "optimizer.layer_rates",
+)  # what is counted in epochs
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -96,6 +102,9 @@ def fit_to_budget(
         f"  train.epochs {fitted.train.epochs}: {length}, an epoch in {each},"
         f" end within {duration(seconds)}"
     )
+    for key in _MOVED:
+        if (value := setting(fitted, key)) != setting(config, key):
+            say(f"  {key} {value}: moved along")
     return fitted
 
 
@@ -122,7 +131,7 @@ def plan_epochs(
     fixed = _START_AND_END + images * costs.decoding + validation * costs.validation_image * views
     free = _MARGIN * seconds - fixed
     epoch = full_steps(config, train) * costs.step + validation * costs.validation_image
-    if free < costs.step:
+    if free < costs.step + validation * costs.validation_image:  # each run is validated at its end
         raise UserError(
             f"{duration(seconds)} are too short: reading the images and measuring the result take "
             f"{duration(fixed)}; give more time or a smaller model.image_size"
@@ -131,8 +140,9 @@ def plan_epochs(
     epochs = min(most, int(free / epoch))
     if epochs == 0:
         # Less than one pass: the run ends after some steps, and is measured once.
-        few = max(1, int((free - validation * costs.validation_image) / costs.step))
-        return replace(config, train=replace(config.train, epochs=1, steps=few))
+        few = int((free - validation * costs.validation_image) / costs.step)
+        one = _with_epochs(config, 1, assignments)
+        return replace(one, train=replace(one.train, steps=few))
     return _with_epochs(config, epochs, assignments)
 
 
@@ -178,6 +188,7 @@ def measure_costs(config: Config, source: Source, devices: int = 1) -> Costs:
     pixels = torch.from_numpy(rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
     images = pixels.permute(0, 3, 1, 2).to(world.device)
     labels = torch.arange(batch, device=world.device) % len(source.classes)
+    freeze(model, config)
     optimizer = build_optimizer(model, config.optimizer)
     keys = torch.from_numpy(sample_keys(0, 0, np.arange(batch))).to(world.device)
 
@@ -237,7 +248,7 @@ def _decoding(source: Source, size: int, workers: int) -> float:
             load_square(source.train.read(index), size)
         except (BadImage, OSError):
             continue
-    return (perf_counter() - began) / len(chosen) / max(1, workers)
+    return (perf_counter() - began) / len(chosen) / min(workers, cores())
 
 
 def epoch_seconds(config: Config, costs: Costs, source: Source) -> float:

@@ -21,7 +21,7 @@ from alexnet.parallel.world import make_world
 from alexnet.process import end_with, threads_each
 from alexnet.progress import say, shown_epochs
 from alexnet.rows import finite
-from alexnet.training.choices import images_apart, resolve_config
+from alexnet.training.choices import images_apart, resolve_config, start_apart
 from alexnet.training.data import load_data
 from alexnet.training.directory import check_apart
 from alexnet.training.loop import total_steps
@@ -81,6 +81,7 @@ def search(
     if os.environ.get(_PARENT) == str(os.getppid()):
         end_with(os.getppid(), signal.SIGTERM)
     data, assignments = images_apart(data, assignments)
+    init, assignments = start_apart(init, assignments)
     asked = Asked(data, recipe, assignments, init, trials, budget, storage, full)
     study = _study(asked, out, workers)
     out = study.folder

@@ -72,8 +72,8 @@ def train(
     """
     assignments = [*assignments_of(named), *changes]
     if resume is not None:
-        others = (init, freeze, layer_rate, budget)
-        if data or recipe or out or config_file or assignments or any(others):
+        others = (data, recipe, out, config_file, init, budget)
+        if any(other is not None for other in others) or assignments or freeze or layer_rate:
             raise UserError(
                 "--resume continues a run with its own configuration; to change something, start "
                 f"a new run with {quoted_command('train', '--config', resume / 'config.json')}"
@@ -96,8 +96,14 @@ def train(
         resolve_config(data, recipe, assignments, config_file, init), freeze, layer_rate
     )
     if budget is not None:
+        from alexnet.parallel.world import may_be_restarted
         from alexnet.tuning.budget import fit_to_budget, read_duration
 
+        if may_be_restarted():
+            raise UserError(
+                "--budget would be measured anew at each restart; use --devices in place of "
+                "torchrun, or --max-restarts 0"
+            )
         config = fit_to_budget(config, read_duration(budget), assignments, devices or 1)
     if dry_run:
         return click.echo(config.to_json(), nl=False)
