@@ -443,6 +443,8 @@ def test_a_set_differs_from_no_variant(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / ".prepare").mkdir()
     line = complaint(capsys, "info", tmp_path, "--diff", "paper")
     assert line.endswith("--diff compares variants and runs; " + f"{tmp_path} is a prepared set")
+    line = complaint(capsys, "info", tmp_path, "--classes", "5")
+    assert line.endswith(f"--classes is for variants; {tmp_path} is a prepared set")
 
 
 @pytest.mark.parametrize("arguments", [["trian"], ["train", "--ephocs", "3"], ["info", "/dev/x"]])
