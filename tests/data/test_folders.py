@@ -381,7 +381,7 @@ def test_open_source_refuses_what_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="there is no folder 'pets' either"):
         open_source("pets")
     put(tmp_path, "picture.jpg")
-    with pytest.raises(UserError, match=r"^picture\.jpg is a file; wanted is a folder"):
+    with pytest.raises(UserError, match=r"^picture\.jpg is a file; .* Parquet files, a CSV list"):
         open_source("picture.jpg")
 
 

@@ -223,8 +223,8 @@ def _open_path(path: Path, kind: str, validation_fraction: float) -> Source:
         return open_list(path, validation_fraction=validation_fraction)
     if not path.is_dir():
         raise UserError(
-            f"{path} is a file; wanted is a folder of images or archives, a CSV list, a CIFAR-10 "
-            f"archive (.tar.gz), or a name ({', '.join(NAMES)})"
+            f"{path} is a file; wanted is a folder of images or archives, Parquet files, a CSV "
+            f"list, a CIFAR-10 archive (.tar.gz), or a name ({', '.join(NAMES)})"
         )
     if kind.startswith("ilsvrc"):
         return open_ilsvrc(path, int(kind.removeprefix("ilsvrc")))
