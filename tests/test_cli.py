@@ -392,6 +392,16 @@ def test_default_run_directories_are_numbered(
         (["prepare", "", "somewhere"], "a path is empty"),
         (["bench", "--out", ""], "a path is empty"),
         (["tune", "digits", "--range", "--trials", "3"], "leave out --trials"),
+        (["tune", "digits", "--range", "--storage", "sqlite:///study.db"], "--storage, --full"),
+        (["bench", "train", "--images", "pictures"], "not depend on --images; leave it out"),
+        (["bench", "infer", "--count", "8", "--only", "batches"], "not depend on --count, --only"),
+        (["bench", "scaling", "--peers"], "`bench scaling` does not depend on --peers"),
+        (["bench", "data", "--batch-size", "8"], "`bench data` does not depend on --batch-size"),
+        (["bench", "scaling", "--variant", "papier"], "did you mean 'paper'"),
+        (["bench", "scaling", "--variant", "cifar-18"], "for ImageNet only: paper, "),
+        (["bench", "train", "--variant", "cifar-18"], "for ImageNet only: paper, "),
+        (["plan", "--variant", "cifar-18"], "cifar-18 is for CIFAR-10"),
+        (["plan", "--devices", "2", "--variant", "cifar-18"], "cifar-18 is for CIFAR-10"),
         (["eval", "digits"], "then the images"),
         (["train", "digits", "--set", "data.source=pictures"], "give one of them"),
         (["train", "--resume", "no-such-run"], "not a run"),
@@ -451,6 +461,8 @@ def test_a_set_differs_from_no_variant(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / ".prepare").mkdir()
     line = complaint(capsys, "info", tmp_path, "--diff", "paper")
     assert line.endswith("--diff compares variants and runs; " + f"{tmp_path} is a prepared set")
+    line = complaint(capsys, "info", tmp_path, "--classes", "5")
+    assert line.endswith(f"--classes is for variants; {tmp_path} is a prepared set")
 
 
 @pytest.mark.parametrize("arguments", [["trian"], ["train", "--ephocs", "3"], ["info", "/dev/x"]])

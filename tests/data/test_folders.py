@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.data.folders import images_in, in_validation, open_folder
-from alexnet.data.sources import Source, Split, open_source
+from alexnet.data.sources import LeftOut, Source, Split, open_source
 from alexnet.errors import UserError
 
 
@@ -292,11 +292,16 @@ def test_a_class_that_cannot_be_used_says_why(tmp_path):
 
 
 def test_images_beside_the_class_folders_are_noted(tmp_path):
-    put(tmp_path, *numbered("cat", 20), *numbered("dog", 20), "stray.jpg", "readme.txt")
-    source = open_folder(tmp_path)
+    names = [*numbered("cat", 20), *numbered("dog", 20), "stray.jpg", "stray.heic", "readme.txt"]
+    source = open_folder(put(tmp_path / "one", *names))
     assert len(source.train) + len(source.validation) == 40
-    assert len(source.notes) == 1
-    assert "stray.jpg" in source.notes[0]
+    beside = "images lie beside the class folders (stray.heic …)"
+    assert source.left_out == (LeftOut(2, beside, "move each into the folder of its class"),)
+    assert source.notes == (f"2 {beside}; move each into the folder of its class",)
+    splits = [f"{split}/{name}" for split in ("train", "val", "test") for name in names]
+    (left_out,) = open_folder(put(tmp_path / "two", *splits)).left_out
+    assert left_out.count == 6
+    assert "(train/stray.heic …)" in left_out.what
 
 
 def test_photographs_in_formats_that_are_not_read_are_counted(tmp_path):
@@ -308,6 +313,7 @@ def test_photographs_in_formats_that_are_not_read_are_counted(tmp_path):
         "2 .heic files are not read; export them as JPEG",
         "1 .nef files are not read; export them as JPEG",
     )
+    assert [part.count for part in source.left_out] == [2, 1]
     splits = [f"{split}/{name}" for split in ("train", "val") for name in names]
     assert "4 .heic files" in open_folder(put(tmp_path / "two", *splits)).notes[0]
     assert "cat/a.HEIC" in images_in(tmp_path / "one")  # predict has an entry for it
@@ -375,7 +381,7 @@ def test_open_source_refuses_what_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="there is no folder 'pets' either"):
         open_source("pets")
     put(tmp_path, "picture.jpg")
-    with pytest.raises(UserError, match=r"^picture\.jpg is a file; wanted is a folder"):
+    with pytest.raises(UserError, match=r"^picture\.jpg is a file; .* Parquet files, a CSV list"):
         open_source("picture.jpg")
 
 

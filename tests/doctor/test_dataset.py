@@ -3,15 +3,18 @@
 import io
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet.data.sources import open_source
+from alexnet.data.statistics import Components, Statistics
 from alexnet.doctor import dataset
-from alexnet.doctor.dataset import corruption, examine_data
-from alexnet.doctor.sample import nearest
+from alexnet.doctor.dataset import corruption, examine_data, judge_data
+from alexnet.doctor.sample import nearest, take_sample
 from alexnet.errors import UserError
 from alexnet.findings import Finding
 from broken_runs import Labelled, digits, write_folder
@@ -180,11 +183,106 @@ def test_a_class_of_empty_pictures_is_no_damage(folder: Path) -> None:
     assert "'empty'" in found["corrupted-images"].cause
 
 
-def test_the_mend_of_leaks_helps(folder: Path) -> None:
-    leak_looks(folder)
-    assert findings(folder)["validation-leaks"].mend == "delete them on one side"
+def delete_the_copies(folder: Path) -> None:
+    for path in (folder / "train").rglob("copy-*"):
+        path.unlink()
+
+
+def delete_val(folder: Path) -> None:
+    shutil.rmtree(folder / "val")
+
+
+def take_their_lines_out(folder: Path) -> None:
+    lines = (folder / "list.csv").read_text().splitlines()
+    (folder / "list.csv").write_text("\n".join(line for line in lines if "/copy-" not in line))
+
+
+def listed(folder: Path) -> Path:
+    """The same images as a list."""
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*.png"))
+    lines = [f"{path},{path.parent.name},{path.parts[0]}" for path in paths]
+    (folder / "list.csv").write_text("\n".join(lines))
+    return folder / "list.csv"
+
+
+@pytest.mark.parametrize(
+    ("leak", "of", "mend", "apply"),
+    [
+        (leak_looks, Path, "delete them on one side", delete_the_copies),
+        (leak_bytes, Path, "delete them on one side, or delete val/ and", delete_the_copies),
+        (leak_bytes, Path, "delete val/ and let alexnet split by content", delete_val),
+        (leak_bytes, listed, "take their lines on one side out of the list", take_their_lines_out),
+    ],
+)
+def test_the_mend_of_leaks_helps(
+    folder: Path,
+    leak: Callable[[Path], None],
+    of: Callable[[Path], Path],
+    mend: str,
+    apply: Callable[[Path], None],
+) -> None:
+    leak(folder)
+    data = of(folder)
+    assert mend in findings(data)["validation-leaks"].mend
+    apply(folder)
+    assert "validation-leaks" not in findings(data)
+
+
+def test_val_is_not_to_be_deleted_where_test_would_take_its_place(folder: Path) -> None:
     leak_bytes(folder)
-    assert "delete val/" in findings(folder)["validation-leaks"].mend
+    shutil.copytree(folder / "val", folder / "test")
+    assert findings(folder)["validation-leaks"].mend == "delete them on one side"
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_prepared", "leaks", "unreadable", "corrupted"),
+    [
+        (
+            "parquet",
+            False,
+            "leave their rows out of one side",
+            "download or copy them anew, or leave their rows out",
+            "download or convert them anew, or leave their rows out",
+        ),
+        ("csv", True, *3 * ("mend the source and prepare it anew",)),
+        ("folder", True, *3 * ("mend the source and prepare it anew",)),
+    ],
+)
+def test_images_of_other_sources_are_not_deleted(
+    folder: Path, kind: str, is_prepared: bool, leaks: str, unreadable: str, corrupted: str
+) -> None:
+    """They are rows of a file, or lie in shards that are made of another source."""
+    leak_bytes(folder)
+    flatten(folder)
+    for path in images(folder, "train")[1::4]:
+        path.write_bytes(b"")
+    nothing = np.zeros((8, 8, 3), np.float32)
+    known = Statistics(nothing, Components(np.eye(3), np.ones(3))) if is_prepared else None
+    source = replace(open_source(str(folder)), kind=kind, statistics=known)
+    train, validation = (take_sample(split, 400, "") for split in (source.train, source.validation))
+    mends = {finding.name: finding.mend for finding in judge_data(source, train, validation)}
+    assert mends["validation-leaks"] == leaks
+    assert mends["unreadable-images"] == unreadable
+    assert mends["corrupted-images"] == corrupted
+
+
+def test_photographs_that_are_not_read_are_told(folder: Path) -> None:
+    (folder / "train" / "stray.png").touch()
+    found = findings(folder)
+    assert list(found) == ["left-out-images"]
+    assert found["left-out-images"].severity == "warning"
+    for number in range(39):
+        (folder / "train" / "3" / f"{number}.heic").touch()
+    found = findings(folder)
+    assert list(found) == ["left-out-images"]
+    assert found["left-out-images"].severity == "error"
+    assert found["left-out-images"].cause == (
+        "40 of 400 images are in no split: 39 .heic files are not read, 1 images lie beside the "
+        "class folders (train/stray.png …)"
+    )
+    assert found["left-out-images"].mend == (
+        "export them as JPEG and move each into the folder of its class"
+    )
 
 
 def test_kinds_of_corruption(splits: tuple[Labelled, Labelled]) -> None:

@@ -1,11 +1,13 @@
 """Each sickness is named from its metrics alone, and the healthy are left in peace."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from alexnet.config import ModelConfig
 from alexnet.training.checks import Facts, bottleneck, check_run, shares
 
 EVEN = Facts(0.01, np.full(10, 0.1), validation_images=500)
@@ -89,6 +91,32 @@ def test_each_sickness_is_named_alone(rows: list[dict[str, Any]], name: str) -> 
     assert found[0].cause
     assert found[0].mend
     assert "\n" not in found[0].line()
+
+
+@pytest.mark.parametrize(
+    ("model", "mend"),
+    [
+        (
+            ModelConfig("paper-literal"),
+            "give images with their full range 0 to 255, and use --variant paper (0.03 in conv3-5) "
+            "or a larger model.initial_scale",
+        ),
+        (
+            ModelConfig("paper", activation="relu"),
+            "give images with their full range 0 to 255, or use a larger model.initial_scale",
+        ),
+        (
+            ModelConfig("paper", activation="tanh"),
+            "use model.activation=relu or a larger model.initial_scale",
+        ),
+    ],
+)
+def test_a_drowned_signal_is_not_mended_by_what_the_run_has_already(
+    model: ModelConfig, mend: str
+) -> None:
+    (found,) = check_run(stuck(signal=1e-4), replace(EVEN, model=model), ended=True)
+    assert found.mend == mend
+    assert ("too small for tanh," in found.cause) is (model.activation == "tanh")
 
 
 def test_no_symptom_is_named_before_its_cause_can_be() -> None:

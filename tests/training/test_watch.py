@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from alexnet.config import ModelConfig
 from alexnet.training.alarm import unchanging_units
 from alexnet.training.watch import Watch
 
@@ -44,7 +45,7 @@ def test_many_images_are_watched_by_some(tmp_path: Path) -> None:
     model: Any = Model()
     feed: Any = SimpleNamespace(images=SimpleNamespace(labels=np.arange(200) % 3))
     (tmp_path / "metrics.jsonl").touch()
-    watch = Watch(tmp_path, feed, 3, 0.01, 0.0, np.zeros(10, dtype=np.int64))
+    watch = Watch(tmp_path, feed, 3, 0.01, 0.0, np.zeros(10, dtype=np.int64), ModelConfig())
     optimizer: Any = SimpleNamespace(param_groups=[])
     batch: Any = SimpleNamespace(labels=torch.arange(200) % 3)
     images = torch.zeros(200, 3, 2, 2)

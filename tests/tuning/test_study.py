@@ -181,7 +181,10 @@ def test_two_processes_share_a_study_of_optuna(
 
 
 def test_a_trial_that_cannot_learn_is_the_last_of_all(
-    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from alexnet.tuning import study as module
 
@@ -199,6 +202,10 @@ def test_a_trial_that_cannot_learn_is_the_last_of_all(
     trials = open_study(tmp_path / "study").ledger().trials()
     assert trials[1].failure == "it has collapsed; try another rate"
     assert result["best"]["trial"] != 1
+    told = capsys.readouterr().err
+    assert "trial 1: failed by epoch 1: it has collapsed; try another rate; " in told
+    error = trials[0].scores[0].error
+    assert f"trial 0: lowest top-1 error {error:.2%} by epoch 1; " in told
     assert work(open_study(tmp_path / "study")) == trials  # done is done
 
 

@@ -10,11 +10,9 @@ from alexnet.bench.normalization import bench_normalization
 from alexnet.bench.peak import bench_memory
 from alexnet.bench.start import bench_start
 from alexnet.bench.turns import usual_batch_size
-from alexnet.errors import UserError
-from alexnet.model.variants import VARIANTS
+from alexnet.model.catalog import imagenet_variant
 from alexnet.parallel.world import World
 from alexnet.process import cores
-from alexnet.suggest import unknown
 
 
 def measure(
@@ -35,10 +33,9 @@ def measure(
     second, three at least.
 
     Raises:
-        UserError: unknown variant, or images that cannot be used.
+        UserError: no such variant for ImageNet, or images that cannot be used.
     """
-    if variant not in VARIANTS:
-        raise UserError(unknown("variant", variant, VARIANTS))
+    imagenet_variant(variant)  # an error comes before the work
     batch_size = batch_size or usual_batch_size(world)
     plan = NetworkPlan(variant, peers, batch_size, steps, rounds)
     rows: list[Row] = []

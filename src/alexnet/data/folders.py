@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from alexnet.data.class_names import matched, nearly
 from alexnet.data.contents import digests
 from alexnet.data.encoded import read_encoded
 from alexnet.data.images import EXTENSIONS, NOT_READ
-from alexnet.data.sources import Source, Split, as_text
+from alexnet.data.sources import LeftOut, Source, Split, as_text
 from alexnet.errors import UserError
 
 LAYOUT = "train/CLASS/*.jpg with val/ beside it, or CLASS/*.jpg"
@@ -33,9 +33,12 @@ _OTHER_FORMAT = "in a format that is not read"
 class _Classes:
     """The class folders of a folder, by name."""
 
-    images: dict[str, list[str]]  # sorted paths relative to the folder that was opened
-    unusable: list[tuple[str, str]]  # (path, reason) of what is called an image but is none
-    passed_over: list[str]  # paths of photographs in formats that are not read
+    # Sorted paths, relative to the folder that was opened.
+    images: dict[str, list[str]] = field(default_factory=dict)
+    # (path, reason) of what is called an image but is none.
+    unusable: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)  # photographs in formats that are not read
+    beside: list[str] = field(default_factory=list)  # images in no folder of a class
 
     def paths(self, names: Sequence[str]) -> list[str]:
         """The images of these classes, one class after the other."""
@@ -75,13 +78,13 @@ def open_folder(folder: Path, *, validation_fraction: float = 0.2) -> Source:
     Raises:
         UserError: not one of the layouts; one line says what is wrong and what is wanted.
     """
-    folders, files = _look(folder)
+    folders, _ = _look(folder)
     train = _named(folders, _TRAIN)
     held_out = next((name for wanted in HELD_OUT if (name := _named(folders, wanted))), None)
     if train and (held_out or _look(folder / train)[0]):
         return _open_splits(folder, train, held_out, validation_fraction)
     _check_not_misplaced(folder, folders, held_out)
-    return _open_classes(folder, "", validation_fraction, _ignored(files))
+    return _open_classes(folder, "", validation_fraction)
 
 
 def in_validation(
@@ -121,7 +124,7 @@ def _open_splits(
 ) -> Source:
     """A folder that has `train/`."""
     if held_out is None:
-        return _open_classes(folder, train, validation_fraction, ())
+        return _open_classes(folder, train, validation_fraction)
     classes, seen = _training_classes(folder, train), _find_classes(folder, held_out)
     names = sorted(classes.images)
     seen = seen.renamed(matched(seen.images, names))
@@ -136,8 +139,8 @@ def _open_splits(
     if held_out.lower() == "test":
         notes.insert(0, f"{held_out}/ serves as the validation set, for there is no val/")
     train_paths, seen_paths = classes.paths(names), seen.paths(names)
-    test = _Classes({}, [], []) if held_out.lower() == "test" else _test_classes(folder, names)
-    notes += _passed_over([*classes.passed_over, *seen.passed_over, *test.passed_over])
+    test = _Classes() if held_out.lower() == "test" else _test_classes(folder, names)
+    left_out = _left_out(classes, seen, test)
     test_paths = test.paths(names)
     return Source(
         name=_name(folder),
@@ -145,8 +148,9 @@ def _open_splits(
         classes=tuple(map(as_text, names)),
         train=_split(folder, train_paths, classes.labels(names)),
         validation=_split(folder, seen_paths, seen.labels(names)),
-        notes=tuple(notes),
+        notes=(*notes, *_noted(left_out)),
         unusable=_named_in_text([*classes.unusable, *seen.unusable, *test.unusable]),
+        left_out=left_out,
         files=lambda: [folder / path for path in (*train_paths, *seen_paths, *test_paths)],
         test=_split(folder, test_paths, test.labels(names)) if test_paths else None,
     )
@@ -158,20 +162,19 @@ def _test_classes(folder: Path, names: Sequence[str]) -> _Classes:
     inside = _look(folder / there)[0] if there else []
     same = matched(inside, names)
     if not there or not inside or len(same) < len(inside):
-        return _Classes({}, [], [])
+        return _Classes()
     return _find_classes(folder, there).renamed(same)
 
 
-def _open_classes(
-    folder: Path, inside: str, validation_fraction: float, notes: tuple[str, ...]
-) -> Source:
+def _open_classes(folder: Path, inside: str, validation_fraction: float) -> Source:
     """A folder without validation images: `folder/inside/CLASS/*`, split by content."""
     classes, contents = _readable(folder, inside, _training_classes(folder, inside))
     names = sorted(classes.images)
     paths, labels = classes.paths(names), classes.labels(names)
     everything = _split(folder, paths, labels)
     held_out = in_validation([contents[path] for path in paths], labels, validation_fraction)
-    notes = (*notes, *_passed_over(classes.passed_over))
+    left_out = _left_out(classes)
+    notes = _noted(left_out)
     if not held_out.any():
         advice = "; ".join(("add images", *notes))
         raise UserError(
@@ -187,6 +190,7 @@ def _open_classes(
         divided=True,
         notes=notes,
         unusable=_named_in_text(classes.unusable),
+        left_out=left_out,
         files=lambda: [folder / path for path in paths],
     )
 
@@ -254,7 +258,8 @@ def _find_classes(folder: Path, inside: str) -> _Classes:
                 f"the images lie directly in {place}; put them into one folder a class: {LAYOUT}"
             )
         raise UserError(f"no images in {place}: {_contents(place)}; wanted is {LAYOUT}")
-    found = _Classes({}, [], [])
+    beside = [name for name in files if name.lower().endswith((*EXTENSIONS, *NOT_READ))]
+    found = _Classes(beside=[_below(inside, name) for name in beside])
     for name in folders:
         images = sorted(_images(folder, _below(inside, name), set()))
         found.images[name] = [path for path, fault in images if not fault]
@@ -386,22 +391,23 @@ def _contents(folder: Path) -> str:
     return f"only other files ({some}), where {', '.join(EXTENSIONS)} are read"
 
 
-def _ignored(files: Sequence[str]) -> tuple[str, ...]:
-    """A note on images that lie beside the class folders."""
-    images = [name for name in files if _promises_an_image(name)]
-    if not images:
-        return ()
-    first = as_text(images[0])
-    return (f"{len(images)} images lie beside the class folders and are left out ({first} …)",)
-
-
-def _passed_over(paths: Sequence[str]) -> list[str]:
-    """A note on the photographs of each format that is not read."""
-    endings = Counter(Path(path).suffix.lower() for path in paths)
-    return [
-        f"{count} {ending} files are not read; export them as JPEG"
+def _left_out(*parts: _Classes) -> tuple[LeftOut, ...]:
+    """The photographs of each format that is not read, and the images beside the class folders."""
+    passed_over = [path for part in parts for path in part.passed_over]
+    beside = [path for part in parts for path in part.beside]
+    endings = Counter(Path(path).suffix.lower() for path in passed_over)
+    found = [
+        LeftOut(count, f"{ending} files are not read", "export them as JPEG")
         for ending, count in endings.most_common()
     ]
+    if beside:
+        place = f"images lie beside the class folders ({as_text(beside[0])} …)"
+        found.append(LeftOut(len(beside), place, "move each into the folder of its class"))
+    return tuple(found)
+
+
+def _noted(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
+    return tuple(f"{part.count} {part.what}; {part.mend}" for part in left_out)
 
 
 def _check_not_misplaced(folder: Path, folders: list[str], held_out: str | None) -> None:

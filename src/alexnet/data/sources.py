@@ -50,6 +50,21 @@ class Split:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Images that lie among the others and are in no split, for their format or their place.
+
+    Attributes:
+        count: how many.
+        what: goes after the count, such as ".heic files are not read".
+        mend: what brings them in.
+    """
+
+    count: int
+    what: str
+    mend: str
+
+
+@dataclass(frozen=True)
 class Source:
     """Labelled images in two or three splits."""
 
@@ -62,6 +77,7 @@ class Source:
     crop: bool = True  # False where what matters reaches the edge of the picture
     notes: tuple[str, ...] = ()  # what was decided or left out on the way, one line each
     unusable: tuple[tuple[str, str], ...] = ()  # (name, reason) of images that are in no split
+    left_out: tuple[LeftOut, ...] = ()  # others that are in none; the notes name them as well
     files: Callable[[], Sequence[Path]] = tuple  # that images are read from, always in one order
     test: Split | None = None
     class_ids: tuple[str, ...] = ()  # the WordNet identifier of each class, where it has one
@@ -207,8 +223,8 @@ def _open_path(path: Path, kind: str, validation_fraction: float) -> Source:
         return open_list(path, validation_fraction=validation_fraction)
     if not path.is_dir():
         raise UserError(
-            f"{path} is a file; wanted is a folder of images or archives, a CSV list, a CIFAR-10 "
-            f"archive (.tar.gz), or a name ({', '.join(NAMES)})"
+            f"{path} is a file; wanted is a folder of images or archives, Parquet files, a CSV "
+            f"list, a CIFAR-10 archive (.tar.gz), or a name ({', '.join(NAMES)})"
         )
     if kind.startswith("ilsvrc"):
         return open_ilsvrc(path, int(kind.removeprefix("ilsvrc")))

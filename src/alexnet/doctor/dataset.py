@@ -42,6 +42,7 @@ _LOW_RANGE = 40.0  # grey levels between the darkest and the brightest; a scene 
 _MANY_ROTATED = 0.05  # of the images; of a few the network sees enough upright
 _TINY = 0.25  # of the median shorter side
 _NETWORK_SIDE = 224  # pixels that most of the networks see
+_PREPARE_ANEW = "mend the source and prepare it anew"
 
 
 def examine_data(data: str, validation_fraction: float = 0.2) -> Diagnosis:
@@ -116,13 +117,14 @@ def judge_data(source: Source, train: Sample, validation: Sample) -> list[Findin
     scenes = _scenes(train)
     contents = digests_of(source.train, train, "comparing training images")
     return [
-        *_unreadable(unreadable, _looked_at(source, train, validation)),
-        *(contrast or _corrupted(source.classes, train, validation)),
+        *_left_out(source),
+        *_unreadable(source, unreadable, _looked_at(source, train, validation)),
+        *(contrast or _corrupted(source, train, validation)),
         *_leaks(source, contents, train, validation, by_looks=not scenes),
         *scenes,
         *_balance(source),
         *_contradictions(source.train, contents),
-        *_sizes(train),
+        *_sizes(source, train),
         *_rotated(train, validation),
         *_labels(train),
     ]
@@ -137,7 +139,38 @@ def _looked_at(source: Source, train: Sample, validation: Sample) -> int:
     return len(source.unusable) + train.looked_at + validation.looked_at
 
 
-def _unreadable(unreadable: list[tuple[str, str]], looked_at: int) -> list[Finding]:
+def _left_out(source: Source) -> list[Finding]:
+    """Images that lie there but are not among those that are looked at."""
+    if not source.left_out:
+        return []
+    count = sum(part.count for part in source.left_out)
+    in_splits = len(source.train) + len(source.validation) + len(source.test or ())
+    total = count + len(source.unusable) + in_splits
+    seen = ", ".join(f"{part.count} {part.what}" for part in source.left_out)
+    return [
+        Finding(
+            "left-out-images",
+            "error" if count >= _MANY_BAD * total else "warning",
+            f"{count} of {total} images are in no split: {seen}",
+            " and ".join(dict.fromkeys(part.mend for part in source.left_out)),
+        )
+    ]
+
+
+def _anew_or_out(source: Source, anew: str) -> str:
+    """The mend for images that are bad: get them `anew`, or leave them out of such a source."""
+    if _is_prepared(source):
+        return _PREPARE_ANEW
+    leave_out = {"csv": "take their lines out of the list", "parquet": "leave their rows out"}
+    return f"{anew}, or {leave_out.get(source.kind, 'delete them')}"
+
+
+def _is_prepared(source: Source) -> bool:
+    """Whether the images lie in shards, of which none can be taken out, whatever the kind."""
+    return source.statistics is not None
+
+
+def _unreadable(source: Source, unreadable: list[tuple[str, str]], looked_at: int) -> list[Finding]:
     if not unreadable:
         return []
     share = len(unreadable) / looked_at
@@ -148,12 +181,12 @@ def _unreadable(unreadable: list[tuple[str, str]], looked_at: int) -> list[Findi
             "error" if share >= _MANY_BAD else "warning",
             f"{len(unreadable)} of {looked_at} images cannot be read and are left out (most often: "
             f"{reasons[0]}), the first {unreadable[0][0]}",
-            "download or copy them anew, or delete them",
+            _anew_or_out(source, "download or copy them anew"),
         )
     ]
 
 
-def _corrupted(classes: Sequence[str], train: Sample, validation: Sample) -> list[Finding]:
+def _corrupted(source: Source, train: Sample, validation: Sample) -> list[Finding]:
     """Images that decode, but show nothing, noise, or the grey of a broken download."""
     keys = [*train.keys, *validation.keys]
     kinds = [*corruption(train.thumbnails), *corruption(validation.thumbnails)]
@@ -162,11 +195,12 @@ def _corrupted(classes: Sequence[str], train: Sample, validation: Sample) -> lis
         return []
     seen = ", ".join(f"{count} {kind}" for kind, count in Counter(kinds).most_common() if kind)
     cause = f"{len(bad)} of {len(keys)} images show no picture ({seen}), the first {bad[0][0]}"
-    mend = "download or convert them anew, or delete them"
+    mend = _anew_or_out(source, "download or convert them anew")
     severity: Severity = "error" if len(bad) >= _MANY_BAD * len(keys) else "warning"
     blank = _blank_class(np.concatenate([train.labels, validation.labels]), kinds)
     if blank is not None:
-        cause += f", nearly all of them of class {classes[blank]!r}, as one of empty pictures"
+        name = source.classes[blank]
+        cause += f", nearly all of them of class {name!r}, as one of empty pictures"
         severity, mend = "note", f"unless that is what the class means, {mend}"
     return [Finding("corrupted-images", severity, cause, mend)]
 
@@ -233,14 +267,21 @@ def _leaks(
             f"{'at least ' if partly else ''}{len(leaked)} of {len(keys)} validation images "
             f"({'likely ' if partly else ''}{share:.1%}) are training images as well "
             f"({len(exact)} byte for byte), the first {first}; the error is too good to be true",
-            _mend_of_leaks(first, bool(exact)),
+            _mend_of_leaks(source, first, bool(exact)),
         )
     ]
 
 
-def _mend_of_leaks(first: str, by_content: bool) -> str:
+def _mend_of_leaks(source: Source, first: str, by_content: bool) -> str:
+    if _is_prepared(source):
+        return _PREPARE_ANEW
+    if source.kind == "csv":
+        return "take their lines on one side out of the list"
+    if source.kind == "parquet":
+        return "leave their rows out of one side"
     folder = first.partition("/")[0]
-    if by_content and folder in HELD_OUT:
+    # A test/ would serve as the validation set where there is no other.
+    if by_content and source.kind == "folder" and folder in HELD_OUT and source.test is None:
         return f"delete them on one side, or delete {folder}/ and let alexnet split by content"
     return "delete them on one side"
 
@@ -352,7 +393,7 @@ def _contrast(train: Sample) -> list[Finding]:
     ]
 
 
-def _sizes(train: Sample) -> list[Finding]:
+def _sizes(source: Source, train: Sample) -> list[Finding]:
     if not len(train):
         return []
     tiny = train.shorter_sides < _TINY * np.median(train.shorter_sides)
@@ -364,7 +405,7 @@ def _sizes(train: Sample) -> list[Finding]:
             "note",
             f"{int(tiny.sum())} of {len(train)} images are less than a quarter of the others' "
             f"size, such as {train.keys[int(np.flatnonzero(tiny)[0])]}",
-            "they may be previews; replace or delete them",
+            _anew_or_out(source, "they may be previews; replace them"),
         )
     ]
 

@@ -67,6 +67,7 @@ def examine_run(run: Path) -> Diagnosis:
         len(data.validation),
         config.schedule.warmup_epochs,
         shares(data.validation.labels, len(data.source.classes)),
+        config.model,
     )
     train = take_sample(data.source.train, TRAIN_LIMIT, "looking at training images")
     validation = take_sample(data.source.validation, VALIDATION_LIMIT, "looking at validation")
@@ -93,7 +94,7 @@ def _network(
         mean = data.mean(config.data.mean, resolve(config.model).image_size)
         seen["initial_signal"] = initial_signal(config, len(data.source.classes), data.train, mean)
         if is_drowned(seen["initial_signal"]) and not learned:
-            findings.append(drowned(seen["initial_signal"]))
+            findings.append(drowned(seen["initial_signal"], config.model))
     model = newest_network(run, config, data.source.classes)
     if model is None:
         return findings, seen

@@ -36,6 +36,22 @@ def resolve(config: ModelConfig) -> AnyVariant:
     return resolve_cifar(config) if config.variant in CIFAR_VARIANTS else changes.resolve(config)
 
 
+def imagenet_variant(name: str) -> Variant:
+    """The network for ImageNet of that name: all that plan and bench know.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name in CIFAR_VARIANTS:
+        raise UserError(
+            f"plan and bench know the networks for ImageNet only: {', '.join(VARIANTS)}; "
+            f"{name} is for CIFAR-10"
+        )
+    if name not in VARIANTS:
+        raise UserError(unknown("variant", name, VARIANTS))
+    return VARIANTS[name]
+
+
 def layer_table(variant: AnyVariant, num_classes: int) -> list[Layer]:
     """Every stage of the variant in order; errors as for the table of its kind."""
     if isinstance(variant, CifarVariant):

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from alexnet.config import read_config
 from alexnet.errors import UserError
 from alexnet.files import at_home
 from alexnet.model.catalog import ALL_VARIANTS, AnyVariant, layer_table, resolve
 from alexnet.model.changes import differences
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
+from alexnet.model.header import misfit, open_weights
 from alexnet.model.layers import Layer, neurons
 from alexnet.suggest import unknown
 
@@ -69,8 +68,14 @@ class Description:
 def describe(variant_or_run: str, num_classes: int | None = None) -> Description:
     """The description of a variant by name, or of a run directory.
 
+    Args:
+        variant_or_run: which.
+        num_classes: outputs of a variant, or of a run that has no weights yet; by default 1000,
+            of the networks for CIFAR-10 10.
+
     Raises:
-        UserError: neither a variant nor a run.
+        UserError: neither a variant nor a run, one whose weights are damaged, or one that has
+            another number of classes.
     """
     if variant_or_run in ALL_VARIANTS:
         variant = ALL_VARIANTS[variant_or_run]
@@ -79,7 +84,10 @@ def describe(variant_or_run: str, num_classes: int | None = None) -> Description
     run = at_home(variant_or_run)
     if (run / "config.json").exists():
         variant = resolve(read_config(run / "config.json").model)
-        num_classes = _classes_of_run(run, num_classes or 1000)
+        own = _classes_of_run(run)
+        if own is not None and num_classes not in (None, own):
+            raise UserError(f"{run} has {own} classes; leave out --classes {num_classes}")
+        num_classes = own if own is not None else num_classes or 1000
         return Description(variant, num_classes, layer_table(variant, num_classes))
     if run.exists():
         raise UserError(f"{run} is not a run: it holds no config.json")
@@ -105,8 +113,9 @@ def layer_lines(description: Description, list_variants: bool) -> list[str]:
         f"{2 * mebibytes:.0f} MiB more for gradient and velocity while training",
     ]
     if list_variants:
+        width = max(map(len, ALL_VARIANTS)) + 2
         lines += ["", "variants:"]
-        lines += [f"  {name:<14}{variant.summary}" for name, variant in ALL_VARIANTS.items()]
+        lines += [f"  {name:<{width}}{variant.summary}" for name, variant in ALL_VARIANTS.items()]
     return lines
 
 
@@ -134,9 +143,13 @@ def _plain(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _classes_of_run(run: Path, fallback: int) -> int:
+def _classes_of_run(run: Path) -> int | None:
+    """How many its weights answer; None before there are any."""
     weights = run / "weights.safetensors"
     if not weights.exists():
-        return fallback
-    with safe_open(weights, framework="np") as file:
-        return len(json.loads(file.metadata()["classes"]))
+        return None
+    with open_weights(weights, "np") as file:
+        try:
+            return len(json.loads(file.metadata()["classes"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise misfit(weights, error) from None

@@ -10,12 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from alexnet.commands import quoted_command
-from alexnet.errors import UserError, in_a_line
+from alexnet.errors import UserError
 from alexnet.files import at_home, write_atomically
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import from_document
-
-FORMAT = "alexnet-weights-1"
+from alexnet.model.header import FORMAT, misfit, open_weights
 
 
 def save_weights(path: Path, model: Network) -> None:
@@ -61,21 +60,14 @@ def load(run_or_weights: str | Path) -> Network:
             )
     if not path.exists():
         raise UserError(f"there is no run or weights file {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise UserError(f"{path} was not written by alexnet")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"cannot read the weights {path}: {error}") from None
+    with open_weights(path, "pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
         model = _described(header)
         model.load_state_dict(tensors, assign=True)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"the weights {path} do not fit their own header: {in_a_line(error)}"
-        ) from None
+        raise misfit(path, error) from None
     return model.eval()
 
 

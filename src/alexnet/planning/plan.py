@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from alexnet.data.loading import choose_place
-from alexnet.errors import UserError
+from alexnet.model.catalog import imagenet_variant
 from alexnet.model.layers import layer_table
-from alexnet.model.variants import VARIANTS, Variant
+from alexnet.model.variants import Variant
 from alexnet.ops import Stage
 from alexnet.ops.choice import way_of
 from alexnet.ops.narrow import allow_narrow_gradient
@@ -17,7 +17,6 @@ from alexnet.planning.kept import Fusion
 from alexnet.planning.memory import StepMemory, step_memory
 from alexnet.planning.timing import StepTime, estimated_time, measured_time
 from alexnet.progress import say
-from alexnet.suggest import unknown
 
 _USABLE = 0.9  # of the free memory; the rest is for the system and other programs
 
@@ -81,11 +80,9 @@ def make_plan(
         no_measure: whether the time is estimated from matrix products instead of measured.
 
     Raises:
-        UserError: unknown variant, or an image too small for it.
+        UserError: no such variant for ImageNet, or an image too small for it.
     """
-    if variant not in VARIANTS:
-        raise UserError(unknown("variant", variant, VARIANTS))
-    chosen = VARIANTS[variant]
+    chosen = imagenet_variant(variant)
     if image_size is not None:
         chosen = replace(chosen, image_size=image_size)
     ways = (fusion_on(world), has_narrow_gradients_on(world))

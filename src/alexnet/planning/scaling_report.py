@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from alexnet.errors import UserError
-from alexnet.model.variants import VARIANTS, Variant
+from alexnet.model.catalog import imagenet_variant
+from alexnet.model.variants import Variant
 from alexnet.parallel.layouts import check_layout
 from alexnet.parallel.world import World
 from alexnet.planning.scaling import (
@@ -73,9 +74,7 @@ def plan_scaling(
     Raises:
         UserError: unknown names, or a layout that does not fit the variant.
     """
-    if variant not in VARIANTS:
-        raise UserError(unknown("variant", variant, VARIANTS))
-    chosen = VARIANTS[variant]
+    chosen = imagenet_variant(variant)
     if layout != "auto":
         check_layout(layout, chosen, devices)
     for kind, name, known in (("machine", machine, MACHINES), ("link", link, WIRES)):

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from alexnet.bench.measure import Row, row
 from alexnet.bench.turns import usual_batch_size
 from alexnet.config import OptimizerConfig
+from alexnet.model.catalog import imagenet_variant
 from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
-from alexnet.model.variants import VARIANTS
 from alexnet.parallel.launch import run_together
 from alexnet.parallel.layouts import place
 from alexnet.parallel.memory import resident_bytes
@@ -66,14 +66,18 @@ def bench_scaling(
     """Seconds of a step, bytes sent and bytes held, for each layout and number of processes.
 
     A batch size of None is 64 on a processor and 1024 on a GPU; steps of None are 2.
+
+    Raises:
+        UserError: no such variant for ImageNet.
     """
+    chosen = imagenet_variant(variant)
     batch_size = batch_size or usual_batch_size(world)
     steps = steps or 2
     blank = Job("one", 1, variant, batch_size, steps, world.device.type, world.precision)
     jobs = [
         replace(blank, layout=layout, processes=count)
         for count in processes
-        for layout in possible_layouts(VARIANTS[variant], count)
+        for layout in possible_layouts(chosen, count)
     ]
     predictions = _predictions(jobs, world)
     figures: dict[str, list[dict[str, float]]] = {}
@@ -101,7 +105,7 @@ def bench_scaling(
 
 def _predictions(jobs: Sequence[Job], world: World) -> dict[str, float]:
     """Seconds of a step by the calibrated model, by name of the job."""
-    chosen = VARIANTS[jobs[0].variant]
+    chosen = imagenet_variant(jobs[0].variant)
     machine, wire = measure_machine(chosen, 1000, world), measure_wire(world.device.type)
     say(f"calibrated: {machine}, {wire}")
     work = Work(chosen, 1000, jobs[0].batch_size, 2 if world.precision == "bf16" else 4)

@@ -6,13 +6,14 @@ where the evidence allows a healthy explanation; what decides is written beside 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from alexnet.config import ModelConfig
 from alexnet.evaluation.metrics import wilson_interval
 from alexnet.findings import Finding
 
@@ -46,6 +47,7 @@ class Facts:
     validation_images: int
     warmup_epochs: float = 0.0
     validation_shares: npt.NDArray[np.float64] | None = None  # (C,); None: as in training
+    model: ModelConfig = field(default_factory=ModelConfig)
 
     @property
     def chance_loss(self) -> float:
@@ -141,7 +143,7 @@ def _first_cause(train: Rows, validation: Rows, facts: Facts, ended: bool) -> li
         return [dead_relus(*dead)]
     signal = _values(train, "signal")[:1]
     if signal and is_drowned(signal[0]):
-        return [drowned(signal[0])]
+        return [drowned(signal[0], facts.model)]
     if ratio is not None and ratio < _STANDS_STILL and _settled(train, facts, steps=50):
         return [_rate_too_low(facts, ratio)]
     patient = 100 if ended else 300  # steps
@@ -305,15 +307,24 @@ def is_drowned(signal: float) -> bool:
     return signal < _DROWNED
 
 
-def drowned(signal: float) -> Finding:
-    """The finding for a signal that drowns."""
+def drowned(signal: float, model: ModelConfig) -> Finding:
+    """The finding for a signal that drowns in a network; it advises nothing that is so already."""
+    small, larger = "inputs of this size", "a larger model.initial_scale"
+    if model.activation in ("tanh", "sigmoid"):  # paper on photographs: 0.002 of tanh, 0.14 of relu
+        small, mend = model.activation, f"use model.activation=relu or {larger}"
+    elif model.variant == "paper":
+        mend = f"give images with their full range 0 to 255, or use {larger}"
+    else:
+        mend = (
+            "give images with their full range 0 to 255, and use --variant paper (0.03 in conv3-5) "
+            f"or {larger}"
+        )
     return Finding(
         "drowned-signal",
         "error",
         f"before training, only {signal:.1e} of the network's answer depends on the image: the "
-        "initial weights are too small for inputs of this size, and the biases drown the rest",
-        "give images with their full range 0 to 255, and use --variant paper (0.03 in conv3-5) or "
-        "a larger model.initial_scale",
+        f"initial weights are too small for {small}, and the biases drown the rest",
+        mend,
     )
 
 

@@ -262,6 +262,7 @@ def _watch(
         config.optimizer.lr,
         config.schedule.warmup_epochs,
         data.validation.labels,
+        config.model,
         sees_units=network.model_group is None,
     )
 

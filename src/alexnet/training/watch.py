@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from alexnet.config import ModelConfig
 from alexnet.data.batches import NO_IMAGE, Batch, TrainingFeed
 from alexnet.errors import CannotLearnError
 from alexnet.findings import Finding
@@ -44,6 +45,7 @@ class Watch:
         lr: the rate it begins with.
         warmup_epochs: of its schedule.
         validation_labels: (N,) of its validation images.
+        model: which network it trains.
         sees_units: whether this process has the whole network; where it is divided among several,
             updates are watched and units are not.
     """
@@ -56,6 +58,7 @@ class Watch:
         lr: float,
         warmup_epochs: float,
         validation_labels: npt.NDArray[np.int64],
+        model: ModelConfig,
         sees_units: bool = True,
     ) -> None:
         self._run = run
@@ -66,6 +69,7 @@ class Watch:
             len(validation_labels),
             warmup_epochs,
             shares(validation_labels, num_classes),
+            model,
         )
         self._spoken = {finding.name for finding in read_findings(run)}
         self.worst: Finding | None = None  # the last error that was found, for the alarm to name

@@ -52,6 +52,10 @@ class Trial:
         """Whether it has reached the rung it was to reach."""
         return self.target in self.scores
 
+    def measured(self, rung: int) -> Score | None:
+        """Its score at a rung, if it was evaluated there: that of a failure is a rank only."""
+        return None if _failed_at(self, rung) else self.scores.get(rung)
+
     def rank(self, rung: int) -> tuple[float, float, int]:
         """What trials at a rung are ordered by."""
         score = self.scores[rung]

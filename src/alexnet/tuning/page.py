@@ -45,7 +45,7 @@ def importance(trials: Sequence[Trial], space: Space) -> tuple[dict[str, float],
     points = [trial.point for trial in seen]
     errors = [trial.scores[0].error for trial in seen]
     if len(set(errors)) == 1:
-        return {}, "all trials came to the same error"
+        return {}, "nothing tells the trials apart"
     if has_optuna():
         from alexnet.tuning.optuna_ledger import importances
 
@@ -104,7 +104,7 @@ def write_page(study: Study, trials: Sequence[Trial]) -> Path:
         rows=[
             {
                 "number": trial.number,
-                "errors": [trial.scores[r].error if r in trial.scores else None for r in rungs],
+                "errors": [score and score.error for score in map(trial.measured, rungs)],
                 "settings": [trial.point[dimension.key] for dimension in study.space],
                 "failure": trial.failure,
                 "best": trial is winner,
@@ -120,15 +120,16 @@ def write_page(study: Study, trials: Sequence[Trial]) -> Path:
 def verdict(study: Study, trials: Sequence[Trial]) -> str:
     """The result in a sentence or two."""
     winner = best(trials)
+    failures = [trial.failure for trial in trials if trial.failure]
+    failed = f" ({len(failures)} failed)" if failures else ""
     if winner is None:
-        failures = [trial.failure for trial in trials if trial.failure]
         if failures and len(failures) == len(trials):
             return f"All {len(trials)} trials failed, the first because {failures[0]}"
-        return "No trial has been evaluated yet."
+        return f"No trial has been evaluated yet{failed}."
     rung = max(winner.scores)
     words = (
-        f"Trial {winner.number} is the best of {len(trials)}: top-1 error "
-        f"{winner.scores[rung].error:.2%} after {shown_epochs(study.plan.rungs[rung])} epochs"
+        f"Trial {winner.number} is the best of {len(trials)}{failed}: its lowest top-1 error is "
+        f"{winner.scores[rung].error:.2%} by epoch {shown_epochs(study.plan.rungs[rung])}"
     )
     first = next((t for t in trials if t.number == 0 and 0 in t.scores), None)
     if first is not None and first.failure:
@@ -136,7 +137,7 @@ def verdict(study: Study, trials: Sequence[Trial]) -> str:
     elif first is not None:
         reached = max(first.scores)
         words += (
-            f"; the defaults (trial 0) came to {first.scores[reached].error:.2%} at epoch "
+            f"; that of the defaults (trial 0) is {first.scores[reached].error:.2%} by epoch "
             f"{shown_epochs(study.plan.rungs[reached])}"
         )
     share = share_of_full(study, trials)

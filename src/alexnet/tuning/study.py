@@ -279,9 +279,9 @@ def _train(study: Study, ledger: Ledger, trial: Trial, data: Data) -> None:
         news = [other for other in hopeless(trials, study.plan) if other.number not in known]
         _forget(study, news, best(trials))
         _write_history(study, trial, time.monotonic() - began)
-    word = failure or f"top-1 error {score.error:.2%}"
-    changes = " ".join(assignments(trial.point))
-    say(f"trial {trial.number} at epoch {shown_epochs(epochs)}: {word}; {changes}")
+    by = f"by epoch {shown_epochs(epochs)}"
+    word = f"failed {by}: {failure}" if failure else f"lowest top-1 error {score.error:.2%} {by}"
+    say(f"trial {trial.number}: {word}; {' '.join(assignments(trial.point))}")
     say(progress(study, trials))
 
 
@@ -322,9 +322,9 @@ def progress(study: Study, trials: list[Trial]) -> str:
         return line
     rung = max(leader.scores)
     return (
-        f"{line}; best so far {leader.scores[rung].error:.2%} after "
-        f"{shown_epochs(study.plan.rungs[rung])} of {study.plan.rungs[-1]} epochs "
-        f"(trial {leader.number})"
+        f"{line}; the best is trial {leader.number}: lowest top-1 error "
+        f"{leader.scores[rung].error:.2%} by epoch {shown_epochs(study.plan.rungs[rung])} of "
+        f"{study.plan.rungs[-1]}"
     )
 
 

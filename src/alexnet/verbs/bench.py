@@ -6,18 +6,28 @@ from typing import Any
 
 import click
 
+from alexnet.errors import UserError
 from alexnet.verbs.group import verbs
 from alexnet.verbs.options import as_json_option, device_option, place
+
+# By what is measured: the options that say nothing about it.
+_UNUSED = {
+    "train": ("images", "count", "only"),
+    "infer": ("images", "count", "only"),
+    "data": ("variant", "batch_size", "steps"),
+    "scaling": ("images", "count", "only", "peers"),
+    "all": (),
+}
 
 
 @verbs.command()
 @click.argument(
     "what", type=click.Choice(["train", "infer", "data", "scaling", "all"]), default="all"
 )
-@click.option("--variant", default="paper", help="Which network.  [paper]")
+@click.option("--variant", help="Which network.  [paper]")
 @click.option("--images", type=place, help="Pictures; default: made here.")
 @click.option("--peers", is_flag=True, help="Measure what others offer in the same rounds.")
-@click.option("--count", type=click.IntRange(min=8), default=1024, help="How many pictures.")
+@click.option("--count", type=click.IntRange(min=8), help="How many pictures.  [1024]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Of steps.  [64; GPU: 1024]")
 @click.option(
     "--steps", type=click.IntRange(min=1), help="In a round.  [as many as take 1 s, or 3]"
@@ -38,6 +48,10 @@ def bench(what: str, out: Path, device: str | None, as_json: bool, **options: An
     from alexnet.parallel.environment import describe_environment
     from alexnet.parallel.world import make_world
 
+    if unused := [name for name in _UNUSED[what] if options[name]]:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise UserError(f"`bench {what}` does not depend on {given}; leave it out")
+    options |= {"variant": options["variant"] or "paper", "count": options["count"] or 1024}
     world = make_world(device or "auto")
     if what == "scaling":
         from alexnet.planning.validation import bench_scaling

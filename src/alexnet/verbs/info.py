@@ -27,6 +27,8 @@ def info(
     if what is not None and holds_prepared(at_home(what)):
         if diff is not None:
             raise UserError(f"--diff compares variants and runs; {what} is a prepared set")
+        if classes is not None:
+            raise UserError(f"--classes is for variants; {what} is a prepared set")
         from alexnet.data.prepared import verify as check
         from alexnet.progress import say
 

@@ -23,7 +23,10 @@ def predict(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Say what is in images, with the network of RUN. Bad or missing ones are named, not fatal."""
+    """Say what is in images, with the network of RUN.
+
+    Bad or missing ones are named, not fatal, unless nothing is there at any of the paths.
+    """
     from alexnet.data.sources import as_text
     from alexnet.evaluation.predict import Predictor
 

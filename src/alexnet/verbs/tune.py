@@ -64,9 +64,9 @@ def tune(
 
     assignments = [*assignments_of(named), *changes]
     if range_only:
-        if trials or budget or full or workers > 1:
+        if trials or budget or full or workers > 1 or storage != "auto":
             raise UserError(
-                "--range finds one rate: leave out --trials, --budget, --workers, --full"
+                "--range finds one rate: leave out --trials, --budget, --workers, --storage, --full"
             )
         result = find_range(data, recipe, assignments, init, out)
     else:
