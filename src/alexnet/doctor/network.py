@@ -17,7 +17,8 @@ from alexnet.errors import UserError
 from alexnet.findings import Finding
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import resolve
-from alexnet.model.weights import are_whole, load
+from alexnet.model.header import are_whole
+from alexnet.model.weights import load
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.checks import DEAD, dead_relus
 from alexnet.training.vitals import quiet_activations, signal, silent_channels

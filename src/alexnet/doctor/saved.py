@@ -6,7 +6,7 @@ from safetensors import SafetensorError, safe_open
 
 from alexnet.commands import quoted_command
 from alexnet.findings import Finding
-from alexnet.model.weights import are_whole
+from alexnet.model.header import are_whole
 from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
 

@@ -1,5 +1,6 @@
 """The header of a weights file, and what is said of files that have none of ours. Free of torch."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from alexnet.errors import UserError, in_a_line
+from alexnet.files import at_home
 
 FORMAT = "alexnet-weights-1"
 
@@ -30,6 +32,33 @@ def open_weights(path: Path, framework: Literal["np", "pt"]) -> Iterator[Any]:
             yield file
     except (SafetensorError, OSError) as error:
         raise UserError(f"cannot read the weights {path}: {error}") from None
+
+
+def are_whole(path: Path) -> bool:
+    """Whether a file holds weights of ours, of the size that its header says."""
+    try:
+        with open_weights(path, "np"):
+            return True
+    except UserError:
+        return False
+
+
+def training_data_of(run_or_weights: str | Path) -> dict[str, Any]:
+    """What the weights say of the images they were trained on; nothing where there are none.
+
+    Raises:
+        UserError: the header is damaged.
+    """
+    path = at_home(run_or_weights)
+    path = path / "weights.safetensors" if path.is_dir() else path
+    if not are_whole(path):
+        return {}
+    with open_weights(path, "np") as file:
+        try:
+            known: dict[str, Any] = json.loads(file.metadata()["training_data"])
+        except (ValueError, KeyError) as error:
+            raise misfit(path, error) from None
+        return known
 
 
 def misfit(path: Path, error: Exception) -> UserError:

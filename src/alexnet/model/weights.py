@@ -3,10 +3,8 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from alexnet.commands import quoted_command
@@ -32,15 +30,6 @@ def save_weights(path: Path, model: Network) -> None:
     }
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
-
-
-def are_whole(path: Path) -> bool:
-    """Whether a file holds weights of ours, of the size that its header says."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
-    except (SafetensorError, OSError):
-        return False
 
 
 def load(run_or_weights: str | Path) -> Network:
@@ -69,17 +58,6 @@ def load(run_or_weights: str | Path) -> Network:
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise misfit(path, error) from None
     return model.eval()
-
-
-def training_data_of(run_or_weights: str | Path) -> dict[str, Any]:
-    """What the weights say of the images they were trained on; nothing where they say nothing."""
-    path = at_home(run_or_weights)
-    path = path / "weights.safetensors" if path.is_dir() else path
-    if not are_whole(path):
-        return {}
-    with safe_open(path, framework="pt") as file:
-        known: dict[str, Any] = json.loads((file.metadata() or {}).get("training_data", "{}"))
-        return known
 
 
 def _described(header: dict[str, str]) -> Network:

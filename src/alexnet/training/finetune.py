@@ -13,7 +13,8 @@ from alexnet.files import at_home
 from alexnet.model.build import Network
 from alexnet.model.catalog import ALL_VARIANTS, resolve
 from alexnet.model.changes import differences
-from alexnet.model.weights import load, training_data_of
+from alexnet.model.header import training_data_of
+from alexnet.model.weights import load
 from alexnet.parallel.world import started_rank
 from alexnet.progress import say
 from alexnet.suggest import unknown

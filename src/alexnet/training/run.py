@@ -28,7 +28,8 @@ from alexnet.files import CannotWriteError, at_home, read_json, write_text
 from alexnet.model.build import Network, build_network
 from alexnet.model.catalog import layer_table, resolve
 from alexnet.model.forms import choose_forms, use_forms
-from alexnet.model.weights import are_whole, load, save_weights
+from alexnet.model.header import are_whole
+from alexnet.model.weights import load, save_weights
 from alexnet.parallel.environment import describe_environment
 from alexnet.parallel.failure import failing_clearly
 from alexnet.parallel.layouts import Placed, check_placeable, place
