@@ -125,6 +125,17 @@ def test_what_a_network_brings_along_is_said_in_words() -> None:
     )
 
 
+def test_a_schedule_keeps_its_shape_in_other_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    """All drops of the recipe `original`, and what is said of them; what the user sets stays."""
+    short = resolve_config("digits", "original", ["train.epochs=31"])
+    assert (short.train.epochs, short.schedule.milestones) == (31, (8, 18, 27))
+    assert short.augment.color_epochs == 22
+    assert "  schedule.milestones (8, 18, 27): moved along" in capsys.readouterr().err
+    own = resolve_config("digits", "original", ["train.epochs=31", "schedule.milestones=[23]"])
+    assert own.schedule.milestones == (23,)
+    assert resolve_config("digits", "original", []).schedule.milestones == (23, 51, 78)
+
+
 def test_large_batches_bring_their_rate_along() -> None:
     facts = DataFacts(1_281_167, 1000, mirror=True, batch_size=1024)
     config = RECIPES["batch-8k"](facts)

@@ -17,6 +17,7 @@ from alexnet.parallel.world import started_rank
 from alexnet.progress import say
 from alexnet.recipes import find_recipe
 from alexnet.training.finetune import beginning_with, check_layer_rules, fitted, held_out_by
+from alexnet.training.length import moves, with_epochs
 
 
 def resolve_config(
@@ -52,6 +53,7 @@ def resolve_config(
         variant = _given(assignments, "model.variant")
         config = find_recipe(recipe or usual_recipe(variant, init is not None))(facts)
         config = replace(config, data=replace(config.data, validation_fraction=fraction))
+        config = _moved_along(config, facts.epochs, [*map(key_of, assignments)])
         config = fitted(config, init) if init is not None else config
     elif init is not None:
         config = beginning_with(config, init)
@@ -116,6 +118,17 @@ def _opened(data: str, assignments: Sequence[str], init: str | None) -> tuple[So
     if started_rank() == 0:
         say(f"{key} {before}: what {init} held out of these images")
     return open_source(data, validation_fraction=before), before
+
+
+def _moved_along(config: Config, epochs: int | None, keep: Sequence[str]) -> Config:
+    """What the recipe counts in its epochs, at the same share of those that the user has set."""
+    if epochs is None or epochs < 1:  # which is refused where it is set
+        return config
+    moved = replace(with_epochs(config, epochs, keep), train=config.train)
+    if started_rank() == 0:
+        for line in moves(config, moved):
+            say(line)
+    return moved
 
 
 def usual_recipe(variant: str, fine_tuned: bool = False) -> str:

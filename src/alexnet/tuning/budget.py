@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alexnet.config import Config, change, key_of, setting
+from alexnet.config import Config, key_of
 from alexnet.data.images import BadImage, load_square
 from alexnet.data.loading import choose_place
 from alexnet.data.sources import Source, open_source
@@ -23,6 +23,7 @@ from alexnet.parallel.world import World, finish, make_world
 from alexnet.process import cores
 from alexnet.progress import duration, say
 from alexnet.training.finetune import freeze
+from alexnet.training.length import moves, with_epochs
 from alexnet.training.optimizer import build_optimizer, set_rates
 from alexnet.training.schedule import Rates
 
@@ -30,10 +31,6 @@ _MARGIN = 0.92  # of the budget is planned: machines slow down, and the last epo
 _START_AND_END = 8.0  # seconds for loading libraries, the report and the last weights
 _MEASURED_SECONDS = 4.0
 _MOST = 3.0  # times the epochs that would be chosen without a budget; more would only over-fit
-_MOVED = (
-    *("schedule.warmup_epochs", "schedule.milestones", "augment.color_epochs"),
-    "optimizer.layer_rates",
-)  # what is counted in epochs
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -102,9 +99,8 @@ def fit_to_budget(
         f"  train.epochs {fitted.train.epochs}: {length}, an epoch in {each},"
         f" end within {duration(seconds)}"
     )
-    for key in _MOVED:
-        if (value := setting(fitted, key)) != setting(config, key):
-            say(f"  {key} {value}: moved along")
+    for line in moves(config, fitted):
+        say(line)
     return fitted
 
 
@@ -126,6 +122,7 @@ def plan_epochs(
         validation: images.
         assignments: what the user has set, which stays.
     """
+    keep = [key_of(assignment) for assignment in assignments]
     images = train + validation
     views = config.evaluation.views
     fixed = _START_AND_END + images * costs.decoding + validation * costs.validation_image * views
@@ -141,33 +138,9 @@ def plan_epochs(
     if epochs == 0:
         # Less than one pass: the run ends after some steps, and is measured once.
         few = int((free - validation * costs.validation_image) / costs.step)
-        one = _with_epochs(config, 1, assignments)
+        one = with_epochs(config, 1, keep)
         return replace(one, train=replace(one.train, steps=few))
-    return _with_epochs(config, epochs, assignments)
-
-
-def _with_epochs(config: Config, epochs: int, assignments: Sequence[str]) -> Config:
-    """So many epochs, and what is counted in epochs moved along, except what the user has set."""
-
-    def moved(first: int) -> int:
-        """Where an epoch that begins something, counted from 1, lies in the run of other length."""
-        return first if first <= 1 else max(2, 1 + round((first - 1) * epochs / planned))
-
-    planned = config.train.epochs
-    colored = config.augment.color_epochs
-    values = {
-        "schedule.warmup_epochs": min(config.schedule.warmup_epochs, max(0.5, 0.15 * epochs)),
-        "schedule.milestones": tuple(sorted({moved(m) for m in config.schedule.milestones})),
-        "augment.color_epochs": None if colored is None else moved(colored + 1) - 1,
-        "optimizer.layer_rates": [
-            (layer, moved(first), factor) for layer, first, factor in config.optimizer.layer_rates
-        ],
-    }
-    fitted = replace(config, train=replace(config.train, epochs=epochs, steps=None))
-    for key, value in values.items():
-        if key not in map(key_of, assignments):
-            fitted = change(fitted, key, value)
-    return fitted
+    return with_epochs(config, epochs, keep)
 
 
 def measure_costs(config: Config, source: Source, devices: int = 1) -> Costs:
