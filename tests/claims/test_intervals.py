@@ -50,6 +50,7 @@ def test_noise_of_several_arms_by_hand() -> None:
 def test_values_that_chance_made_equal_have_no_interval() -> None:
     assert noise_of([[4.0, 4.0], [5.0]]) is None
     assert mean_of("x", "%", [4.0, 4.0]).low is None
+    assert noise_of([[22.1] * 3, [22.1] * 3]) is None  # whose mean is rounded
     assert difference_of("x", "points", [4.0, 4.0], [5.0, 5.0]).low is None
 
 

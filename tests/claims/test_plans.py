@@ -178,3 +178,40 @@ def test_epochs_on_the_way_down_by_hand() -> None:
         "epochs to 75 % of the way (55 % error)": pytest.approx(2.25 / 1.25),
         "epochs to 100 % of the way (40 % error)": pytest.approx(3.0 / 2.0),
     }
+
+
+def test_a_level_that_is_rounded_is_reached_all_the_same() -> None:
+    """100 - (100 - x) is less than x for a quarter of the errors that there can be."""
+    last = 100 * 1152 / 3925
+    assert 100.0 - (100.0 - last) < last
+    measured = {
+        (arm, 0): {"curve": [[5, 70.0], [15, last]], "top1_error": last, "train_top1_error": last}
+        for arm in ("reference", "no-dropout")
+    }
+    finding = CLAIMS["dropout"].find(SETTING, measured)
+    assert [q.mean for q in finding.quantities if q.unit == "ratio"] == [1.0] * 3
+
+
+def test_the_noise_of_one_network_is_not_that_of_another() -> None:
+    """With one seed the nets of 13 and 11 % have no interval, whatever that of 18 % has."""
+    errors = {"cifar-18": (25.5, 26.1), "cifar-18-off": (25.0, 24.9), "cifar-11": (19.4,)}
+    errors |= {"cifar-11-off": (19.6,), "cifar-13": (19.8,)}
+    measured = {
+        (arm, seed): {"top1_error": value}
+        for arm, values in errors.items()
+        for seed, value in enumerate(values)
+    }
+    finding = CLAIMS["normalisation"].find(SETTING, measured)
+    has_interval = {q.name: q.low is not None for q in finding.quantities}
+    assert has_interval["test error, cifar-18"]
+    assert not has_interval["test error, cifar-13"]
+    assert not has_interval["normalisation of the 11 % net alone"]
+
+
+def test_the_papers_numbers_are_not_shown_for_images_of_another_year() -> None:
+    full = Setting(SCALES["full"], "ILSVRC2012")
+    for year, expected in ((2010, 39.0), (2012, None)):
+        values = {f"top{k}_error_{v}": 40.0 for k in (1, 5) for v in (1, 10)} | {"year": year}
+        finding = CLAIMS["ten-views"].find(full, {("reference", 0): values})
+        assert finding.quantities[0].paper == expected
+        assert "centre patch" not in " ".join(finding.notes)

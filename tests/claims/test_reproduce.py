@@ -11,7 +11,7 @@ from alexnet.claims import execute
 from alexnet.claims.catalog import CLAIMS
 from alexnet.claims.claim import Claim, Run, Setting
 from alexnet.claims.execute import directory, read_values, work
-from alexnet.claims.reproduce import _check_same_images, _command, _common, reproduce
+from alexnet.claims.reproduce import _check_same_images, _command, _common, _data, reproduce
 from alexnet.claims.scales import SCALES
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.training import run as training_run
@@ -167,6 +167,13 @@ def test_one_description_of_several_environments() -> None:
 def test_what_the_user_can_mend(tmp_path: Path, name: str, scale: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         reproduce(name, scale, tmp_path)
+
+
+def test_data_are_named_as_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _data(CLAIMS["ten-views"], "smoke", "~/few") == str(tmp_path / "few")
+    with pytest.raises(UserError, match="a path is empty"):
+        _data(CLAIMS["ten-views"], "smoke", "")
 
 
 def test_nothing_is_written_among_the_images(tmp_path: Path) -> None:

@@ -57,3 +57,16 @@ def test_images_are_chosen_by_the_rule() -> None:
     # Class 0, right: 0.8 and 0.9, the upper middle; class 1, wrong: 0.3 and 0.4.
     assert choose(measured, 2).tolist() == [0, 4]
     assert len(set(choose(measured, 6).tolist())) == 6
+
+
+def test_every_second_image_is_a_mistake_whatever_class_has_them() -> None:
+    """Of ten classes only the even ones have mistakes, and every class gets both kinds in turn."""
+    labels = np.repeat(np.arange(10), 20)
+    said = labels.copy()
+    said[::4] = np.where(labels[::4] % 2 == 0, (labels[::4] + 1) % 10, labels[::4])
+    measured = Evaluation(
+        np.eye(10, dtype=np.float32)[said] * 0.8 + 0.02, labels, list(map(str, labels)), (), 1
+    )
+    chosen = choose(measured, 20)
+    assert (said[chosen] != labels[chosen]).tolist() == [False, True] * 5 + [True, False] * 5
+    assert len(set(chosen.tolist())) == 20

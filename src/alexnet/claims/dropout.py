@@ -53,7 +53,7 @@ def _iterations(setting: Setting, measured: Measured) -> Finding:
 
 def _ratio(curves: dict[str, list[Curve]], share: float) -> Quantity:
     highest = max((curve[-1][1] for arm in curves.values() for curve in arm), default=0.0)
-    level = 100.0 - share * (100.0 - highest)
+    level = max(highest, 100.0 - share * (100.0 - highest))  # the sum may be rounded below it
     epochs = {arm: [_epochs_to(curve, level) for curve in found] for arm, found in curves.items()}
     name = (
         f"epochs to {100 * share:.0f} % of the way ({level:.0f} % error), with dropout over without"

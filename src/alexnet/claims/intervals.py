@@ -41,7 +41,9 @@ def noise_of(arms: Iterable[Sequence[float]]) -> Noise | None:
     """
     repeated = [np.asarray(values, dtype=np.float64) for values in arms if len(values) > 1]
     freedom = sum(len(values) - 1 for values in repeated)
-    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in repeated)
+    # A mean of equal values is rounded: their squares are not quite nothing.
+    different = [values for values in repeated if len(np.unique(values)) > 1]
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in different)
     return Noise(math.sqrt(squares / freedom), freedom) if squares else None
 
 

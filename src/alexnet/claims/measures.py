@@ -110,8 +110,9 @@ def errors_of_views(run: Path) -> Values:
     """Errors in percent with one and with ten views, weights of the last epoch."""
     model, config = last_network(run)
     world = make_world(config.train.device, config.train.precision)
-    images = load_split(config, "val", world)
-    values: Values = {}
+    source = _source(config)
+    images = _load(source, "val", config, world)
+    values: Values = {"year": source.year}
     for views in (1, 10):
         found = evaluate_model(model, images, views, world)
         values[f"top1_error_{views}"] = 100.0 * found.top1_error
@@ -201,6 +202,7 @@ def neighbor_precision(run: Path) -> Values:
         return 100.0 * precision(places, asked.labels[chosen], gallery.labels)
 
     return {
+        "queries": len(chosen),
         "hidden": same_class(lambda images, some: features(model, images, "relu7", world, some)),
         "pixels": same_class(lambda images, some: pixels(images, side, some)),
     }

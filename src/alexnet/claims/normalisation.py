@@ -50,14 +50,18 @@ def find(setting: Setting, measured: Measured) -> Finding:
     """Test errors of every net, and what normalisation takes away."""
     arms = ("cifar-18", "cifar-18-off", "cifar-13", "cifar-11-off", "cifar-11")
     errors = {arm: values_of(measured, arm, "top1_error") for arm in arms}
-    noise = noise_of(errors.values())
+    noise = {  # that of another network says nothing
+        arm: noise_of([errors[arm] for arm in alike])
+        for alike in (arms[:2], arms[2:])
+        for arm in alike
+    }
     quantities = [
-        mean_of(f"test error, {arm}", "%", errors[arm], paper, logs, noise)
+        mean_of(f"test error, {arm}", "%", errors[arm], paper, logs, noise[arm])
         for arm in arms
         for paper, logs in [_PUBLISHED.get(arm, (None, None))]
     ]
     differences: list[Quantity] = [
-        difference_of(words, "points", errors[without], errors[having], paper, noise=noise)
+        difference_of(words, "points", errors[without], errors[having], paper, noise=noise[having])
         for having, without, words, paper in _PAIRS
     ]
     scale = setting.scale.cifar

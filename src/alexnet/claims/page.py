@@ -39,11 +39,12 @@ lack (`no-exchange-150` is the authors' net 150: columns without exchange, as ma
 Measured numbers are means over seeds with a 95 % interval in brackets and the standard deviation
 over seeds after ±. Arms of a claim are versions of one network, so the deviation over seeds behind
 the intervals of errors and their differences is estimated once, from all arms together (analysis of
-variance); for ratios it is each arm's own (Welch). A verdict is about top-1 error: *confirmed in
-direction* where the interval lies on the paper's side of no difference, *contradicted* where it
-lies on the other, *not resolved at this scale* where it includes none. An interval covers the
-choice of seeds, not that of the held-out images, and each stands for itself: of twenty that hold
-nothing, one excludes zero by chance.
+variance), in `normalisation` from those of the 18 % net and from the others apart; for ratios it is
+each arm's own (Welch). Where no arm has two seeds there is no interval. A verdict is about top-1
+error: *confirmed in direction* where the interval lies on the paper's side of no difference,
+*contradicted* where it lies on the other, *not resolved at this scale* where it includes none. An
+interval covers the choice of seeds, not that of the held-out images, and each stands for itself: of
+twenty that hold nothing, one excludes zero by chance.
 
 ## What was found
 """

@@ -105,7 +105,7 @@ def ablation(
             verdicts.append(verdict_on(worse[0], expected if len(arms) == 1 else arm))
         more = also(setting, measured) if also else Finding((), "")
         words = "; ".join(verdicts) if len(arms) == 1 else f"{expected}? " + "; ".join(verdicts)
-        return Finding([*quantities, *more.quantities], words, [*notes(setting), *more.notes])
+        return Finding([*quantities, *more.quantities], words, [*_notes(setting), *more.notes])
 
     return Claim(name, section, paper, logs, "photographs", plan, find)
 
@@ -137,13 +137,18 @@ class _Errors:
         )
 
 
-def notes(setting: Setting) -> list[str]:
-    """What a reader must know of the network and the images at a scale."""
+def network_in_words(setting: Setting) -> list[str]:
+    """What a reader must know of the network at a scale; of the paper's nothing."""
     scale = setting.scale.photographs
     if setting.scale.name == "full":
-        return ["errors after the last epoch, centre patch; the paper's differences: ten patches"]
+        return []
     return [
         f"the whole network at {scale.width:g} of its width on {scale.image_size} pixels, "
-        f"{scale.epochs} epochs; errors after the last epoch, centre patch, all images of the "
-        "validation split; the paper's numbers are for 1000 classes and 1.2 million images"
+        f"{scale.epochs} epochs; the paper's numbers are for 1000 classes and 1.2 million images"
     ]
+
+
+def _notes(setting: Setting) -> list[str]:
+    centre = "errors after the last epoch, centre patch, all images of the validation split"
+    full = "; the paper's differences: ten patches" if setting.scale.name == "full" else ""
+    return [*network_in_words(setting), centre + full]

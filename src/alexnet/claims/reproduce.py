@@ -17,7 +17,7 @@ from alexnet.commands import quoted_command
 from alexnet.data.fingerprint import fingerprint
 from alexnet.data.sources import NAMES, open_source
 from alexnet.errors import UserError
-from alexnet.files import read_json, write_text
+from alexnet.files import at_home, read_json, write_text
 from alexnet.training.directory import check_apart
 
 
@@ -142,7 +142,7 @@ def _data(claim: Claim, scale: str, given: str | None) -> str:
         UserError: photographs, which nobody can bring along, are not given.
     """
     if given is not None:
-        return given if given in NAMES else str(Path(given).resolve())
+        return given if given in NAMES else str(at_home(given).resolve())
     if scale == "smoke":
         return "digits"
     if claim.data == "cifar10":

@@ -11,7 +11,7 @@ from dataclasses import replace
 from alexnet.claims.claim import Claim, Finding, Measured, Run, Setting, seeded, values_of
 from alexnet.claims.intervals import mean_of
 from alexnet.claims.measures import kernel_colors
-from alexnet.claims.photographs import REFERENCE, notes, reference_run, seeds
+from alexnet.claims.photographs import REFERENCE, network_in_words, reference_run, seeds
 
 _LEVEL = 0.01  # of the test in a single run
 
@@ -48,7 +48,7 @@ def find(setting: Setting, measured: Measured) -> Finding:
     words = f"{every}: the columns differ (p < {_LEVEL:g}) in {apart} of {len(p_values)}"
     kernels = next((2 * len(v["selectivity"][0]) for v in measured.values()), 0)
     explained = [
-        *notes(setting),
+        *network_in_words(setting),
         f"{kernels} kernels; exact rank test, p seed by seed: {_listed(p_values)}",
         "mean selectivity seed by seed, more colourful and other column: "
         + "; ".join(_listed(pair) for pair in zip(high, low, strict=True)),

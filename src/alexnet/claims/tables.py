@@ -44,9 +44,10 @@ def find(setting: Setting, measured: Measured) -> Finding:
                 if count == 1
                 else [averaged[f"averaged_top{k}_error"]]
             )
-            quantities.append(
-                mean_of(f"top-{k} error, ten patches, {of}", "%", values, paper[place], logs[place])
+            found = mean_of(
+                f"top-{k} error, ten patches, {of}", "%", values, paper[place], logs[place]
             )
+            quantities.append(found if count == 1 else replace(found, seeds=together))
             if together == 1:
                 break
     words = (

@@ -68,7 +68,7 @@ def draw(
         UserError: no such run or data, `data` needed and not given, or `out` lies among the images.
         CannotWriteError: the folder cannot be written.
     """
-    data = data or _own_data(run)
+    data = _own_data(run) if data is None else data
     check_apart(data, out)
     subject = open_subject(run, data, images, device, picture, stages)
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,8 @@ def draw(
         f"{run.name}: what the network has learned",
         f"{subject.model.variant.name}, {subject.measured.images} validation images, top-1 error "
         f"{error:.1%} (centre patch). Images are chosen by a rule, not by hand: class after class, "
-        "in turn one that the network gets right and one that it does not, the middle one each.",
+        "in turn one that the network gets right and one that it does not, as long as there are "
+        "any, the middle one each.",
         shown,
     )
     return {

@@ -122,7 +122,8 @@ def choose(measured: Evaluation, count: int) -> npt.NDArray[np.int64]:
     """Images to show: from as many classes as there are, every second one a mistake.
 
     Chosen by a fixed rule, so that nobody picks what looks good: in each class the images in the
-    middle of the order of the label's probability, right or wrong in turn.
+    middle of the order of the label's probability, right or wrong in turn, and the other way round
+    when all classes have had their turn. Where a class has none of a kind, another one has.
     """
     labels, predicted = measured.labels, measured.probabilities.argmax(1)
     own = measured.probabilities[np.arange(len(labels)), labels]
@@ -130,12 +131,10 @@ def choose(measured: Evaluation, count: int) -> npt.NDArray[np.int64]:
     chosen: list[int] = []
     for number in range(count):
         label = classes[number % len(classes)]
-        wanted = (predicted == labels) == (number % 2 == 0)
-        pool = np.flatnonzero((labels == label) & wanted)
-        pool = pool[~np.isin(pool, chosen)]
-        for others in (labels == label, np.full(len(labels), True)):  # where there is none
-            if not len(pool):
-                pool = np.setdiff1d(np.flatnonzero(others), chosen)
+        wanted = (predicted == labels) == ((number + number // len(classes)) % 2 == 0)
+        of_class, free = labels == label, ~np.isin(np.arange(len(labels)), chosen)
+        choices = (of_class & wanted, wanted, of_class, free)
+        pool = next(found for c in choices if len(found := np.flatnonzero(c & free)))
         chosen.append(int(pool[np.argsort(own[pool], kind="stable")[len(pool) // 2]]))
     return np.array(chosen, dtype=np.int64)
 
