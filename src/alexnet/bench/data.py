@@ -8,7 +8,7 @@ import io
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -63,8 +63,12 @@ class Plan:
     only: str | None = None
 
 
-def bench_data(plan: Plan) -> list[Row]:
-    """Measure every step from a file to a batch, or the one that is wanted."""
+def bench_data(plan: Plan) -> Iterator[Row]:
+    """Measure every step from a file to a batch, or the one that is wanted.
+
+    Raises:
+        UserError: the images cannot be used.
+    """
     wanted = STEPS if plan.only is None else (plan.only,)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "pictures"
@@ -75,15 +79,16 @@ def bench_data(plan: Plan) -> list[Row]:
         prepared = Path(scratch) / "prepared"
         prepare(folder, prepared, workers=plan.cores)
         split = open_source(str(prepared)).train
-        rows = _native_rows(plan, folder, Path(scratch)) if "native" in wanted else []
+        if "native" in wanted:
+            yield from _native_rows(plan, folder, Path(scratch))
         for step, measure in (
             ("batches", _batch_rows),
             ("resident", _resident_rows),
             ("training", _training_rows),
             ("memory", _memory_rows),
         ):
-            rows += measure(plan, split) if step in wanted else []
-    return rows
+            if step in wanted:
+                yield from measure(plan, split)
 
 
 def _write_some(split: Split, count: int, folder: Path) -> None:
