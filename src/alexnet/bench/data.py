@@ -77,10 +77,12 @@ def bench_data(plan: Plan) -> Iterator[Row]:
         else:
             _write_some(open_source(str(plan.images)).train, plan.count, folder)
         prepared = Path(scratch) / "prepared"
-        prepare(folder, prepared, workers=plan.cores)
+        skipped = prepare(folder, prepared, workers=plan.cores)["skipped"]
         split = open_source(str(prepared)).train
         if "native" in wanted:
-            yield from _native_rows(plan, folder, Path(scratch))
+            unusable = {folder / entry["key"] for entry in skipped}  # the peer would end at one
+            files = sorted({*folder.rglob("*.jpg")} - unusable)
+            yield from _native_rows(plan, folder, files, Path(scratch))
         for step, measure in (
             ("batches", _batch_rows),
             ("resident", _resident_rows),
@@ -100,9 +102,8 @@ def _write_some(split: Split, count: int, folder: Path) -> None:
         (inside / f"{place:06d}.jpg").write_bytes(split.read(index))
 
 
-def _native_rows(plan: Plan, folder: Path, scratch: Path) -> list[Row]:
-    """Native files to stored squares: decode, resize, cut, encode."""
-    files = sorted(folder.rglob("*.jpg"))
+def _native_rows(plan: Plan, folder: Path, files: list[Path], scratch: Path) -> list[Row]:
+    """Native files, those of the folder that can be used, to squares: decode, cut, encode."""
 
     def ours() -> float:
         out = scratch / "out"
