@@ -188,7 +188,7 @@ def _training_rows(plan: Plan, split: Split) -> list[Row]:
 
 
 def _memory_rows(plan: Plan, split: Split) -> list[Row]:
-    """Resident memory of this process after the first and the third epoch of streaming."""
+    """Resident memory of this process after the second and the fourth epoch of streaming."""
     place = Place("stream", torch.device("cpu"), _SIZE, plan.cores)
     feed = _feed(load_images(split, place, "", trusted=True)[0])
     after = []

@@ -31,7 +31,10 @@ _UNUSED = {
 @click.option("--count", type=click.IntRange(min=8), help="How many pictures.  [1024]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Of steps.  [64; GPU: 1024]")
 @click.option(
-    "--steps", type=click.IntRange(min=1), help="In a round.  [as many as take 1 s, or 3]"
+    "--steps",
+    type=click.IntRange(min=1),
+    help="In a round; of single images 4 times as many.  "
+    "[as many as take 1 s, 3 at least; scaling: 2]",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=5, help="How often each is run.")
 @click.option(
