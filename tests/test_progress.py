@@ -46,7 +46,6 @@ def test_work_goes_on_whose_terminal_is_closed(
     monkeypatch.setattr(sys, "stderr", Gone())
     getattr(progress.Meter("work", 10), act)(*given)
     assert not isinstance(sys.stderr, Gone)
-    sys.stderr.close()
 
 
 def test_a_full_disk_behind_the_log_ends_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,4 +54,3 @@ def test_a_full_disk_behind_the_log_ends_what_is_said(monkeypatch: pytest.Monkey
         speak("a line")
         speak("another")
         assert not isinstance(sys.stderr, Gone)
-        sys.stderr.close()

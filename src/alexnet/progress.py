@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -88,8 +89,9 @@ def mute() -> None:
     sys.stdout = nowhere()
 
 
+@cache
 def nowhere() -> TextIO:
-    """A file that takes everything and keeps nothing."""
+    """A file that takes everything and keeps nothing, open as long as the process lives."""
     return Path(os.devnull).open("w")
 
 
