@@ -1,13 +1,15 @@
 """The command line as other programs and people use it, on a run made once."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ import torch
 import alexnet
 from alexnet.cli import run as command
 from alexnet.errors import UserError, within_memory
+from alexnet.verbs import verbs
 from alexnet.verbs.words import errors_in_words
 from runs import TINY
 
@@ -316,16 +319,72 @@ def test_best_weights_that_are_gone_are_written_anew(
     assert (unfinished / "weights.safetensors").exists()
 
 
-def test_a_closed_stderr_and_a_full_disk_behind_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def unread() -> Iterator[IO[str]]:
+    """A pipe whose reader has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    file = os.fdopen(writer, "w")
+    yield file
+    with suppress(BrokenPipeError):
+        file.close()
+
+
+def program(*arguments: str, **streams: Any) -> tuple[int, str | None, str | None]:
+    """The exit code of the real program and its two outputs, kept back as Python does for users."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    line = [sys.executable, "-m", "alexnet", *arguments]
+    done = subprocess.run(line, env=environment, text=True, **pipes)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_closed_stderr_and_a_full_disk_behind_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     assert command(["trian"]) == 2
-    sys.stderr.close()
     monkeypatch.undo()
     with Path("/dev/full").open("w") as full:
-        line = [sys.executable, "-m", "alexnet", "info", "paper", "--json"]
-        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "alexnet: the output's disk is full; free some space\n"
+        said = "alexnet: the output's disk is full; free some space\n"
+        assert program("info", "paper", "--json", stdout=full) == (2, None, said)
+        assert program("trian", stderr=full) == (2, "", None)
+        assert program("trian", "--debug", stderr=full) == (2, "", None)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["info", "paper"]])
+def test_output_that_nobody_reads_to_its_end_is_no_mistake(
+    arguments: list[str], unread: IO[str]
+) -> None:
+    assert program(*arguments, stdout=unread) == (0, None, "")
+
+
+def test_a_training_whose_log_nobody_reads_goes_on(
+    image_folder: Path, tmp_path: Path, unread: IO[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setattr(sys, "stderr", unread)
+    assert command(["train", str(image_folder), "--out", str(run), *TINY, "--steps", "2"]) == 0
+    assert sys.stderr is not unread  # something was said
+    assert (run / "result.json").exists()
+
+
+def test_an_interruption_that_nobody_hears_of(
+    unread: IO[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verbs, "invoke", interrupted)
+    monkeypatch.setattr(sys, "stderr", unread)
+    assert command(["info"]) == 130
+
+
+def test_shells_can_complete_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_ALEXNET_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "alexnet tr")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert call(capsys) == "plain,train\n"
 
 
 def test_a_home_is_found_where_the_shell_leaves_it(

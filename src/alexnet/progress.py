@@ -5,9 +5,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -40,7 +41,8 @@ class Meter:
 
     def __enter__(self) -> "Meter":
         if self._bar:
-            self._bar.start()
+            with heard_or_not():
+                self._bar.start()
         return self
 
     def __exit__(
@@ -50,14 +52,16 @@ class Meter:
         traceback: TracebackType | None,
     ) -> None:
         if self._bar:
-            self._bar.stop()
+            with heard_or_not():
+                self._bar.stop()
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """So many more units are done; the last `note` given is shown beside the count."""
         self._done += units
         self._note = note or self._note
         if self._bar:
-            self._bar.update(self._task, completed=self._done, note=self._note)
+            with heard_or_not():
+                self._bar.update(self._task, completed=self._done, note=self._note)
         elif not self._silent and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             line = f"{self._title}: {self._done}/{self._total}, {self._remaining()} left"
@@ -66,7 +70,10 @@ class Meter:
     def say(self, line: str) -> None:
         """Print a line of its own, above the bar where there is one."""
         if self._bar:
-            self._bar.console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
+            with heard_or_not():
+                self._bar.console.print(
+                    line.rstrip(), highlight=False, markup=False, soft_wrap=True
+                )
         else:
             say(line.rstrip())
 
@@ -79,7 +86,25 @@ def mute() -> None:
     """Say nothing from now on, also on stdout: another process speaks for this one."""
     global _muted
     _muted = True
-    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stdout = nowhere()
+
+
+@cache
+def nowhere() -> TextIO:
+    """A file that takes everything and keeps nothing, open as long as the process lives."""
+    return Path(os.devnull).open("w")
+
+
+@contextmanager
+def heard_or_not() -> Iterator[None]:
+    """While open, work goes on in silence where stderr cannot be written any more.
+
+    Its reader may have left, as `head` does, its terminal be closed, or the disk behind it be full.
+    """
+    try:
+        yield
+    except OSError:
+        sys.stderr = nowhere()
 
 
 def _bar() -> "Progress":
@@ -107,13 +132,18 @@ def _bar() -> "Progress":
 def say(line: str) -> None:
     """One line for people, on stderr."""
     if not _muted:
-        print(line, file=sys.stderr, flush=True)
+        _print(line)
 
 
 def complain(line: str) -> None:
     """Why the program ends, on stderr; an empty line has been said elsewhere."""
     if line:
-        print(f"alexnet: {line}", file=sys.stderr, flush=True)
+        _print(f"alexnet: {line}")
+
+
+def _print(line: str) -> None:
+    with heard_or_not():
+        print(line, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -1,9 +1,13 @@
 """Every claim, at a scale that only shows that it hangs together."""
 
 import json
+import multiprocessing
 import shutil
 import signal
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,7 @@ from alexnet.claims.reproduce import _check_same_images, _command, _common, _dat
 from alexnet.claims.scales import SCALES
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.training import run as training_run
+from alexnet.training.directory import sole_use
 
 from broken_runs import digits, write_folder  # isort: skip
 from runs import finish, send_when, start  # isort: skip
@@ -79,6 +84,45 @@ def test_two_at_once_find_what_one_after_the_other_finds(
             del run["images_per_second"]
     assert documents[0]["runs"] == documents[1]["runs"]
     assert documents[0]["quantities"] == documents[1]["quantities"]
+
+
+def test_a_run_that_the_system_kills_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = execute.wait
+
+    def kill_one(sentinels: list[Any]) -> list[Any]:
+        multiprocessing.active_children()[0].kill()
+        return wait(sentinels)
+
+    monkeypatch.setattr(execute, "wait", kill_one)
+    setting = Setting(SCALES["smoke"], "digits")
+    with pytest.raises(UserError, match=r"the run .* was killed.*fewer --jobs goes on"):
+        work(CLAIMS["dropout"], setting, tmp_path, 2, lambda *known: None)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems leave orphans")
+def test_runs_do_not_outlive_the_command(tmp_path: Path) -> None:
+    process = start("reproduce", "dropout", "--scale", "smoke", "--jobs", "2", "--out", tmp_path)
+    while not (begun := list((tmp_path / "runs").glob("*/data.json"))):
+        assert process.is_alive()
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    end = time.monotonic() + 60
+    while not _is_free(begun[0].parent):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert not (begun[0].parent / "result.json").exists()  # it has not gone on to its end
+
+
+def _is_free(run: Path) -> bool:
+    try:
+        with sole_use(run):
+            return True
+    except UserError:
+        return False
 
 
 def test_enough_ends_a_run_and_keeps_it(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import hashlib
 import http.server
 import io
+import os
 import re
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -237,3 +239,15 @@ def test_progress_stays_off_standard_output(capsys, monkeypatch):
     assert printed.out == ""
     assert printed.err == "CIFAR-10: 0.0 of 0.0 MB\n"
     assert sys.stderr is not None
+
+
+def test_a_download_that_nobody_watches_goes_on(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    unread = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stderr", unread)
+    with console_progress("CIFAR-10") as progress:
+        for done in (1, 5, 10):
+            progress(done, 10)
+    with suppress(BrokenPipeError):
+        unread.close()

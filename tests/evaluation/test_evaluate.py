@@ -26,6 +26,7 @@ from alexnet.evaluation.evaluate import (
     predict_images,
 )
 from alexnet.evaluation.predict import Predictor
+from alexnet.evaluation.tables import per_class_lines
 from alexnet.model.changes import resolve
 from alexnet.model.network import AlexNet
 from alexnet.model.variants import VARIANTS
@@ -166,6 +167,15 @@ def evaluation(probabilities: list[list[float]], labels: list[int]) -> Evaluatio
         [str(i) for i in range(len(probabilities[0]))],
         1,
     )
+
+
+@pytest.mark.parametrize("names", ["ab", ("a dog", "a wolf")])
+def test_columns_stand_below_their_titles(names: Sequence[str]) -> None:
+    measured = replace(evaluation([[0.9, 0.1], [0.2, 0.8]], [0, 0]), classes=names)
+    header, line = per_class_lines(measured)
+    assert line.startswith(names[0])
+    assert header.index("error") + len("error") == line.index("50.00%") + len("50.00%")
+    assert header.index("mostly taken for") == line.rindex(names[1])
 
 
 def test_errors_and_loss_by_hand() -> None:

@@ -1,5 +1,6 @@
 """What `alexnet bench` measures: the network learning, the network answering, images coming."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet.bench.ceilings import bench_ceilings
@@ -10,7 +11,6 @@ from alexnet.bench.normalization import bench_normalization
 from alexnet.bench.peak import bench_memory
 from alexnet.bench.start import bench_start
 from alexnet.bench.turns import usual_batch_size
-from alexnet.model.catalog import imagenet_variant
 from alexnet.parallel.world import World
 from alexnet.process import cores
 
@@ -26,28 +26,25 @@ def measure(
     steps: int | None,
     rounds: int,
     only: str | None = None,
-) -> list[Row]:
-    """The rows of `train`, `infer`, `data` or `all`; arguments as for the command.
+) -> Iterator[Row]:
+    """The rows of `train`, `infer`, `data` or `all` as they come; arguments as for the command.
 
     A batch size of None is 64 on a processor and 1024 on a GPU; steps of None are as many as take a
     second, three at least.
 
     Raises:
-        UserError: no such variant for ImageNet, or images that cannot be used.
+        UserError: images that cannot be used, or a part that cannot be measured here.
     """
-    imagenet_variant(variant)  # an error comes before the work
     batch_size = batch_size or usual_batch_size(world)
     plan = NetworkPlan(variant, peers, batch_size, steps, rounds)
-    rows: list[Row] = []
     if what in ("train", "infer", "all"):
-        rows += bench_ceilings(rounds, world)
+        yield from bench_ceilings(rounds, world)
     if what in ("train", "all"):
-        rows += bench_training(plan, world)
-        rows += bench_normalization(world, rounds)
-        rows += bench_memory(variant, peers, world)
-        rows += bench_start(variant, batch_size, rounds, world)
+        yield from bench_training(plan, world)
+        yield from bench_normalization(world, rounds)
+        yield from bench_memory(variant, peers, world)
+        yield from bench_start(variant, batch_size, rounds, world)
     if what in ("infer", "all"):
-        rows += bench_inference(plan, world)
+        yield from bench_inference(plan, world)
     if what in ("data", "all"):
-        rows += bench_data(Plan(images, peers, count, rounds, cores(), world, only))
-    return rows
+        yield from bench_data(Plan(images, peers, count, rounds, cores(), world, only))

@@ -8,7 +8,7 @@ import io
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -63,8 +63,12 @@ class Plan:
     only: str | None = None
 
 
-def bench_data(plan: Plan) -> list[Row]:
-    """Measure every step from a file to a batch, or the one that is wanted."""
+def bench_data(plan: Plan) -> Iterator[Row]:
+    """Measure every step from a file to a batch, or the one that is wanted.
+
+    Raises:
+        UserError: the images cannot be used.
+    """
     wanted = STEPS if plan.only is None else (plan.only,)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "pictures"
@@ -73,17 +77,20 @@ def bench_data(plan: Plan) -> list[Row]:
         else:
             _write_some(open_source(str(plan.images)).train, plan.count, folder)
         prepared = Path(scratch) / "prepared"
-        prepare(folder, prepared, workers=plan.cores)
+        skipped = prepare(folder, prepared, workers=plan.cores)["skipped"]
         split = open_source(str(prepared)).train
-        rows = _native_rows(plan, folder, Path(scratch)) if "native" in wanted else []
+        if "native" in wanted:
+            unusable = {folder / entry["key"] for entry in skipped}  # the peer would end at one
+            files = sorted({*folder.rglob("*.jpg")} - unusable)
+            yield from _native_rows(plan, folder, files, Path(scratch))
         for step, measure in (
             ("batches", _batch_rows),
             ("resident", _resident_rows),
             ("training", _training_rows),
             ("memory", _memory_rows),
         ):
-            rows += measure(plan, split) if step in wanted else []
-    return rows
+            if step in wanted:
+                yield from measure(plan, split)
 
 
 def _write_some(split: Split, count: int, folder: Path) -> None:
@@ -95,9 +102,8 @@ def _write_some(split: Split, count: int, folder: Path) -> None:
         (inside / f"{place:06d}.jpg").write_bytes(split.read(index))
 
 
-def _native_rows(plan: Plan, folder: Path, scratch: Path) -> list[Row]:
-    """Native files to stored squares: decode, resize, cut, encode."""
-    files = sorted(folder.rglob("*.jpg"))
+def _native_rows(plan: Plan, folder: Path, files: list[Path], scratch: Path) -> list[Row]:
+    """Native files, those of the folder that can be used, to squares: decode, cut, encode."""
 
     def ours() -> float:
         out = scratch / "out"
@@ -182,7 +188,7 @@ def _training_rows(plan: Plan, split: Split) -> list[Row]:
 
 
 def _memory_rows(plan: Plan, split: Split) -> list[Row]:
-    """Resident memory of this process after the first and the third epoch of streaming."""
+    """Resident memory of this process after the second and the fourth epoch of streaming."""
     place = Place("stream", torch.device("cpu"), _SIZE, plan.cores)
     feed = _feed(load_images(split, place, "", trusted=True)[0])
     after = []

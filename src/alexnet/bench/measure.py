@@ -6,6 +6,7 @@ Absolute times drift on shared machines; a ratio of two contenders that ran side
 import json
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -106,11 +107,21 @@ def row(
     return Row(name, median, unit, min(values), max(values), dict(ratios or {}), how)
 
 
+def check_place(out: Path) -> None:
+    """Make the folder of the results and write there: an error comes before the work.
+
+    Raises:
+        OSError: one that names the place.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out) as file:
+        file.write(b"as much as nothing")
+
+
 def write_results(
     rows: Sequence[Row], what: str, environment: Mapping[str, Any], out: Path
 ) -> Path:
-    """Write WHAT_PROCESSOR_DATE.json and .md below `out`; returns the path of the JSON file."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write WHAT_PROCESSOR_DATE.json and .md into `out`; returns the path of the JSON file."""
     date = datetime.now(UTC).date().isoformat()
     hardware = (
         environment["device"]

@@ -5,7 +5,7 @@ ways in `best.py`. The stock translation runs as its user runs it, and once more
 all that this package sets up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -73,11 +73,11 @@ def bench_training(plan: NetworkPlan, world: World) -> list[Row]:
     return _measure(ways, plan, world, training_operations)
 
 
-def bench_inference(plan: NetworkPlan, world: World) -> list[Row]:
+def bench_inference(plan: NetworkPlan, world: World) -> Iterator[Row]:
     """Answers to batches, images a second, and to single images, seconds."""
-    rows = _measure(_answers(plan, world, "infer"), plan, world, inference_operations)
+    yield from _measure(_answers(plan, world, "infer"), plan, world, inference_operations)
     single = replace(plan, batch_size=1)
-    return rows + _waits(_answers(single, world, "latency"), single, world)
+    yield from _waits(_answers(single, world, "latency"), single, world)
 
 
 def _learning(variant: Variant, world: World, plan: NetworkPlan) -> Way:

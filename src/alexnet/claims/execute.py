@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import wait
@@ -19,7 +20,7 @@ from alexnet.config import Config
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.files import read_json, write_text
 from alexnet.parallel.devices import visible_device
-from alexnet.process import threads_each
+from alexnet.process import end_with, threads_each
 from alexnet.progress import say
 from alexnet.training.directory import create_run
 from alexnet.training.run import resume
@@ -166,7 +167,8 @@ class _Processes:
         free = sorted(set(range(self._jobs)) - {slot for slot, _ in self._active.values()})
         for slot, run in zip(free, waiting, strict=False):
             process = _CONTEXT.Process(
-                target=_in_process, args=(self._folder, run, self._jobs, visible_device(slot))
+                target=_in_process,
+                args=(os.getpid(), self._folder, run, self._jobs, visible_device(slot)),
             )
             process.start()
             self._active[process] = (slot, run)
@@ -191,10 +193,16 @@ def _check(exit_code: int | None, run: Run) -> None:
         raise UserError(f"the run {run.arm}, seed {run.seed}, cannot be done; its line is above")
     if exit_code == _INTERRUPTED:
         raise InterruptedRunError("stopped, saved; the same command continues")
+    if exit_code is not None and exit_code < 0:
+        raise UserError(
+            f"the run {run.arm}, seed {run.seed}, was killed, perhaps for lack of memory; what is "
+            "finished is kept: the same command with fewer --jobs goes on"
+        )
     raise RuntimeError(f"the run {run.arm}, seed {run.seed}, ended with exit code {exit_code}")
 
 
-def _in_process(folder: Folder, run: Run, jobs: int, device: str | None) -> None:
+def _in_process(parent: int, folder: Folder, run: Run, jobs: int, device: str | None) -> None:
+    end_with(parent, signal.SIGTERM)  # else it would hold its run against the next command
     os.setpgrp()  # Ctrl-C is for the parent, which asks this process to stop once, not twice
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before CUDA is first used here

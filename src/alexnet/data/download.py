@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 
 from alexnet.errors import UserError
+from alexnet.progress import heard_or_not
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes there will be (None: the server is silent)."""
@@ -126,7 +127,8 @@ def _lines(label: str, stream: IO[str]) -> Progress:
         if step > printed:
             printed = step
             of_total = f" of {total / 1e6:.1f}" if total else ""
-            print(f"{label}: {done / 1e6:.1f}{of_total} MB", file=stream, flush=True)
+            with heard_or_not():
+                print(f"{label}: {done / 1e6:.1f}{of_total} MB", file=stream, flush=True)
 
     return progress
 

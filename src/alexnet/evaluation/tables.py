@@ -9,7 +9,7 @@ from alexnet.evaluation.metrics import wilson_interval
 def per_class_lines(measured: Evaluation) -> list[str]:
     """One line a class, most errors first: error, interval, images, what it is mistaken for."""
     predicted = measured.probabilities.argmax(1)
-    width = max(len(name) for name in measured.classes)
+    width = max(len(name) for name in ("class", *measured.classes))
     rows = []
     for number, name in enumerate(measured.classes):
         mine = measured.labels == number
