@@ -1,14 +1,12 @@
 """Progress of long work on stderr: a bar on a terminal, a plain line now and then elsewhere."""
 
-import os
+import io
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -89,10 +87,14 @@ def mute() -> None:
     sys.stdout = nowhere()
 
 
-@cache
+class _Nowhere(io.TextIOBase):
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 def nowhere() -> TextIO:
-    """A file that takes everything and keeps nothing, open as long as the process lives."""
-    return Path(os.devnull).open("w")
+    """A stream that takes everything and keeps nothing."""
+    return cast("TextIO", _Nowhere())
 
 
 @contextmanager
