@@ -13,7 +13,8 @@ from PIL import Image
 from alexnet.data.sources import open_source
 from alexnet.data.statistics import Components, Statistics
 from alexnet.doctor import dataset
-from alexnet.doctor.dataset import corruption, examine_data, judge_data
+from alexnet.doctor.dataset import examine_data, judge_data
+from alexnet.doctor.pictures import corruption
 from alexnet.doctor.sample import nearest, take_sample
 from alexnet.errors import UserError
 from alexnet.findings import Finding
