@@ -81,7 +81,7 @@ def _length(facts: DataFacts) -> list[Choice]:
     epochs = 90 if images >= 200_000 else min(90, max(10, round(30_000 / images)))
     steps_per_epoch = max(1.0, images / batch_size)
     warmup = max(1.0, 100 / steps_per_epoch)
-    warmup = min(warmup, max(0.5, (facts.epochs or epochs) / 7))
+    warmup = min(warmup, longest_warmup(facts.epochs or epochs))
     steps = -(-images // batch_size)  # the last may hold fewer images
     said = "" if batch_size == by_size else f"as you say (it would be {by_size}), "
     return [
@@ -108,6 +108,11 @@ def _length(facts: DataFacts) -> list[Choice]:
             f"about {round(warmup * steps):,} steps, until biases of 1 and raw pixels have met",
         ),
     ]
+
+
+def longest_warmup(epochs: int) -> float:
+    """Epochs: a seventh of the run, or half an epoch where that is more."""
+    return max(0.5, epochs / 7)
 
 
 def _size(facts: DataFacts) -> list[Choice]:

@@ -18,7 +18,7 @@ from alexnet.config import (
     TrainConfig,
     change,
 )
-from alexnet.defaults import DataFacts, choices
+from alexnet.defaults import DataFacts, choices, longest_warmup
 from alexnet.errors import UserError
 from alexnet.suggest import unknown
 
@@ -45,7 +45,7 @@ def finetune(facts: DataFacts) -> Config:
     """
     chosen = default(facts)
     epochs = max(5, round(chosen.train.epochs / 2))
-    warmup = min(chosen.schedule.warmup_epochs, max(0.5, (facts.epochs or epochs) / 7))
+    warmup = min(chosen.schedule.warmup_epochs, longest_warmup(facts.epochs or epochs))
     return replace(
         chosen,
         recipe="finetune",

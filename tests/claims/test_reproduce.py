@@ -19,7 +19,7 @@ from alexnet.claims.reproduce import _check_same_images, _command, _common, _dat
 from alexnet.claims.scales import SCALES
 from alexnet.errors import InterruptedRunError, UserError
 from alexnet.training import run as training_run
-from alexnet.training.directory import sole_use
+from alexnet.training.directory import _is_free
 
 from broken_runs import digits, write_folder  # isort: skip
 from runs import finish, send_when, start  # isort: skip
@@ -115,14 +115,6 @@ def test_runs_do_not_outlive_the_command(tmp_path: Path) -> None:
         assert time.monotonic() < end
         time.sleep(0.01)
     assert not (begun[0].parent / "result.json").exists()  # it has not gone on to its end
-
-
-def _is_free(run: Path) -> bool:
-    try:
-        with sole_use(run):
-            return True
-    except UserError:
-        return False
 
 
 def test_enough_ends_a_run_and_keeps_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from alexnet.doctor.run import examine, examine_run, explained
 from alexnet.doctor.saved import judge_saved
 from alexnet.errors import CannotLearnError, UserError
 from alexnet.findings import Finding
+from alexnet.rows import read_rows
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.run import resume, train
 from alexnet.training.watch import read_findings, remember_verdict
@@ -73,14 +74,15 @@ def test_what_was_saved_and_cannot_be_read_is_told(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(run / "config.json", bare)
-    (begun,) = judge_saved(bare)
+    (begun,) = judge_saved(bare, [])
     assert (begun.name, begun.severity) == ("not-begun", "note")
+    rows = read_rows(run / "metrics.jsonl")
     weights, saved = run / "weights.safetensors", checkpoints(run / "checkpoints")
     contents = [path.read_bytes() for path in saved]
     assert len(saved) == 2
     for path, severity in zip(reversed(saved), _SEVERITIES, strict=True):
         path.write_bytes(path.read_bytes()[:-1])
-        (found,) = judge_saved(run)
+        (found,) = judge_saved(run, rows)
         assert (found.name, found.severity) == ("damaged-checkpoints", severity)
         assert ("--init" in found.mend) == (severity == "error")
     for path, content in zip(saved, contents, strict=True):
@@ -93,7 +95,7 @@ def test_what_was_saved_and_cannot_be_read_is_told(tmp_path: Path) -> None:
     (run / "result.json").unlink()
     resume(run)
     assert len(weights.read_bytes()) == len(best)
-    assert judge_saved(run) == []
+    assert judge_saved(run, rows) == []
 
 
 def test_a_single_bad_file_explains_no_failure() -> None:

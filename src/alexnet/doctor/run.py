@@ -73,7 +73,7 @@ def examine_run(run: Path) -> Diagnosis:
     validation = take_sample(data.source.validation, VALIDATION_LIMIT, "looking at validation")
     of_network, seen = _network(run, config, data, learned=learns(rows, facts))
     findings = [
-        *judge_saved(run),
+        *judge_saved(run, rows),
         *judge_data(data.source, train, validation),
         *of_network,
         *check_run(rows, facts, ended=True),

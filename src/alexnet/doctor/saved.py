@@ -1,20 +1,23 @@
 """What a run has saved: whether it has begun, and whether what it wrote can be read again."""
 
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
+from typing import Any
 
 from alexnet.commands import quoted_command
 from alexnet.findings import Finding
 from alexnet.model.header import are_whole
-from alexnet.rows import read_rows
-from alexnet.training.checkpoint import checkpoints
+from alexnet.training.checkpoint import checkpoints, is_whole
 
 
-def judge_saved(run: Path) -> list[Finding]:
-    """Whether the files of a run are whole, by their headers and sizes."""
+def judge_saved(run: Path, rows: list[dict[str, Any]]) -> list[Finding]:
+    """Whether a run has begun, with metrics or checkpoints, and its files are whole.
+
+    Args:
+        run: its directory; of the files headers and sizes are looked at.
+        rows: its metrics.
+    """
     saved = checkpoints(run / "checkpoints")
-    if not saved and not read_rows(run / "metrics.jsonl"):
+    if not saved and not rows:
         return [_not_begun(run)]
     return [*_checkpoints(run, saved), *_weights(run)]
 
@@ -29,7 +32,7 @@ def _not_begun(run: Path) -> Finding:
 
 
 def _checkpoints(run: Path, saved: list[Path]) -> list[Finding]:
-    damaged = [path for path in saved if not _opens(path)]
+    damaged = [path for path in saved if not is_whole(path)]
     if not damaged:
         return []
     cause = f"{len(damaged)} of {len(saved)} checkpoints cannot be read, the first {damaged[0]}"
@@ -56,11 +59,3 @@ def _weights(run: Path) -> list[Finding]:
             f"{quoted_command('train', '--resume', run)}",
         )
     ]
-
-
-def _opens(path: Path) -> bool:
-    try:
-        with safe_open(path, framework="pt"):
-            return True
-    except (SafetensorError, OSError):
-        return False

@@ -1,6 +1,5 @@
 """What `alexnet info` prints of a variant or a run. Free of torch."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from alexnet.files import at_home
 from alexnet.model.catalog import ALL_VARIANTS, AnyVariant, layer_table, resolve
 from alexnet.model.changes import differences
 from alexnet.model.cifar_variants import CIFAR_VARIANTS
-from alexnet.model.header import misfit, open_weights
+from alexnet.model.header import entry, misfit
 from alexnet.model.layers import Layer, neurons
 from alexnet.suggest import unknown
 
@@ -148,8 +147,7 @@ def _classes_of_run(run: Path) -> int | None:
     weights = run / "weights.safetensors"
     if not weights.exists():
         return None
-    with open_weights(weights, "np") as file:
-        try:
-            return len(json.loads(file.metadata()["classes"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise misfit(weights, error) from None
+    try:
+        return len(entry(weights, "classes"))
+    except TypeError as error:
+        raise misfit(weights, error) from None

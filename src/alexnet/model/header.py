@@ -51,14 +51,21 @@ def training_data_of(run_or_weights: str | Path) -> dict[str, Any]:
     """
     path = at_home(run_or_weights)
     path = path / "weights.safetensors" if path.is_dir() else path
-    if not are_whole(path):
-        return {}
+    known: dict[str, Any] = entry(path, "training_data") if are_whole(path) else {}
+    return known
+
+
+def entry(path: Path, name: str) -> Any:
+    """One entry of the header of a weights file.
+
+    Raises:
+        UserError: the file or its header is damaged, or was written by others.
+    """
     with open_weights(path, "np") as file:
         try:
-            known: dict[str, Any] = json.loads(file.metadata()["training_data"])
+            return json.loads(file.metadata()[name])
         except (ValueError, KeyError) as error:
             raise misfit(path, error) from None
-        return known
 
 
 def misfit(path: Path, error: Exception) -> UserError:

@@ -21,6 +21,7 @@ from alexnet.config import OptimizerConfig
 from alexnet.model.catalog import imagenet_variant
 from alexnet.model.forms import choose_forms, use_forms
 from alexnet.model.network import AlexNet
+from alexnet.model.variants import Variant
 from alexnet.parallel.launch import run_together
 from alexnet.parallel.layouts import place
 from alexnet.parallel.memory import resident_bytes
@@ -79,7 +80,7 @@ def bench_scaling(
         for count in processes
         for layout in possible_layouts(chosen, count)
     ]
-    predictions = _predictions(jobs, world)
+    predictions = _predictions(chosen, jobs, world)
     figures: dict[str, list[dict[str, float]]] = {}
     for number in range(rounds):
         for job in jobs:
@@ -103,9 +104,8 @@ def bench_scaling(
     return rows
 
 
-def _predictions(jobs: Sequence[Job], world: World) -> dict[str, float]:
+def _predictions(chosen: Variant, jobs: Sequence[Job], world: World) -> dict[str, float]:
     """Seconds of a step by the calibrated model, by name of the job."""
-    chosen = imagenet_variant(jobs[0].variant)
     machine, wire = measure_machine(chosen, 1000, world), measure_wire(world.device.type)
     say(f"calibrated: {machine}, {wire}")
     work = Work(chosen, 1000, jobs[0].batch_size, 2 if world.precision == "bf16" else 4)

@@ -5,8 +5,11 @@ so that a file damaged after it was written still leaves one to go on from.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -81,10 +84,24 @@ def load_checkpoint(folder: Path) -> tuple[Position, dict[str, Tensor]] | None:
     return None
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file is a checkpoint, of the size that its header says."""
+    try:
+        with _opened(path):
+            return True
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
 def _read(path: Path) -> tuple[Position, dict[str, Tensor]]:
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata() or {}
-        if header.get("format") != FORMAT:
-            raise ValueError("not written by alexnet")
-        position = Position(**{**_UNKNOWN, **json.loads(header["position"])})
+    with _opened(path) as file:
+        position = Position(**{**_UNKNOWN, **json.loads(file.metadata()["position"])})
         return position, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with safe_open(path, framework="pt") as file:
+        if (file.metadata() or {}).get("format") != FORMAT:
+            raise ValueError("not written by alexnet")
+        yield file

@@ -75,12 +75,8 @@ def images_apart(
     Raises:
         UserError: both name it, or the name is empty, as of a variable that is not set.
     """
-    named = _set(assignments, "data.source")
-    if named and data is not None:
-        raise UserError("DATA and data.source both say which images; give one of them")
-    if named:
-        data = str(_given(named, "data.source"))
-        assignments = [a for a in assignments if a not in named]
+    clash = "DATA and data.source both say which images; give one of them"
+    data, assignments = _apart(data, "data.source", assignments, clash)
     if data == "":
         raise UserError("DATA is empty; name the images, or leave it out for the digits")
     return None if data is None else as_data(data), assignments
@@ -92,15 +88,23 @@ def start_apart(init: str | None, assignments: Sequence[str]) -> tuple[str | Non
     Raises:
         UserError: both name it, or the mean is set, which comes with the weights.
     """
-    named = _set(assignments, "train.init")
-    if named and init is not None:
-        raise UserError("--init and train.init both say which run to begin with; give one of them")
-    if named:
-        init = _given(named, "train.init")
-        assignments = [a for a in assignments if a not in named]
+    clash = "--init and train.init both say which run to begin with; give one of them"
+    init, assignments = _apart(init, "train.init", assignments, clash)
     if init is not None and _set(assignments, "data.mean"):
         raise UserError("--init brings the mean that its weights grew up with; leave out data.mean")
     return init, assignments
+
+
+def _apart(
+    given: Any, key: str, assignments: Sequence[str], clash: str
+) -> tuple[Any, Sequence[str]]:
+    """What is given, be it by its key, and the other assignments; both ways are a `clash`."""
+    named = _set(assignments, key)
+    if not named:
+        return given, assignments
+    if given is not None:
+        raise UserError(clash)
+    return _given(named, key), [a for a in assignments if a not in named]
 
 
 def _opened(data: str, assignments: Sequence[str], init: str | None) -> tuple[Source, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,8 +49,14 @@ def held_out_by(init: str, source: Source) -> float | None:
     None where it was trained on others, or where these have splits of their own.
     """
     known = training_data_of(init)
-    same = (known.get("name"), known.get("kind")) == (source.name, source.kind)
-    return known.get("validation_fraction") if same and source.divided else None
+    if not source.divided or not _are_same(known, {"name": source.name, "kind": source.kind}):
+        return None
+    return known.get("validation_fraction")
+
+
+def _are_same(known: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two notes on training data are of the same images, by what they are called."""
+    return all(known.get(key) == other.get(key) for key in ("name", "kind"))
 
 
 def begin_with(model: Network, init: str | Path) -> list[str]:
@@ -128,12 +135,16 @@ def start_weights(model: Network, config: Config) -> None:
         f"weights from {config.train.init}; {len(shared)} of {len(model.classes)} classes are "
         "known to it by name, the head of the others is new"
     )
-    own, others = model.training_data, training_data_of(config.train.init)
-    if all(own.get(key) == others.get(key) for key in ("name", "kind")) and all(
-        own.get(key, 0) > others.get(key, 0) for key in ("validation_fraction", "validation_images")
-    ):
+    _warn_of_seen_images(model.training_data, config.train.init)
+
+
+def _warn_of_seen_images(own: dict[str, Any], init: str) -> None:
+    """Say so where more is held out than the run to begin with held out of the same images."""
+    others = training_data_of(init)
+    amounts = ("validation_fraction", "validation_images")
+    if _are_same(own, others) and all(own.get(a, 0) > others.get(a, 0) for a in amounts):
         say(
-            f"of the {own['validation_images']} validation images {config.train.init} held out "
+            f"of the {own['validation_images']} validation images {init} held out "
             f"{others['validation_images']} and was trained on the others: the error will be too "
             f"good to be true; --set data.validation_fraction={others['validation_fraction']}"
         )
